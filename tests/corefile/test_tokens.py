@@ -79,11 +79,9 @@ def test_every_token_is_where_its_position_says(text: str) -> None:
     for token in (token for line in split(text, "f")[0] for token in line):
         written = "\n".join(lines[token.position.line - 1 :])[token.position.column - 1 :]
         if token.quoted:
-            assert written.startswith('"')
-            written = written[1:].replace('\\"', '"')
+            assert written.startswith('"' + token.text.replace('"', '\\"'))
         else:
-            written = written.replace("\r", "")
-        assert written.startswith(token.text)
+            assert written.replace("\r", "").startswith(token.text)
 
 
 def test_quoted_is_told() -> None:
