@@ -1,0 +1,39 @@
+"""`kdns check`: what is wrong with a Corefile, found without starting a server."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdns.cluster.source import Source
+from kdns.corefile import parser
+from kdns.corefile.tokens import CorefileError
+from kdns.plugins.plan import plan
+from kdns.plugins.site import Interface
+from kdns.records.store import Store
+from kdns.server import interfaces
+
+
+def findings(corefile: str, default_port: int) -> tuple[list[str], list[str]]:
+    """Errors and notices about a Corefile, each `file:line:column: what, and what to do`."""
+    try:
+        parsed = parser.load(corefile, os.environ, default_port)
+        plan(parsed, Path(), _Unstarted())
+    except CorefileError as error:
+        return [str(error)], []
+    return [], [str(notice) for notice in parsed.notices]
+
+
+class _Unstarted:
+    """Facilities of a process that serves nothing: every store stays empty."""
+
+    def store(self, source: Source) -> Store:
+        return Store(clock=time.time, endpoint_pod_names=source.endpoint_pod_names)
+
+    def interfaces(self) -> Sequence[Interface]:
+        return interfaces()
+
+    def clock(self) -> float:
+        return time.perf_counter()

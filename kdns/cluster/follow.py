@@ -1,0 +1,39 @@
+"""Keeping records up with a feed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection
+from typing import Final
+
+from kdns.cluster.feed import Event, Feed
+
+_log: Final = logging.getLogger("plugin/kubernetes")
+
+SLICE: Final = 0.002
+"""Longest time in seconds that changes are applied without a turn for anybody else."""
+
+
+async def follow(
+    feed: Feed,
+    apply: Callable[[Event], Collection[bytes]],
+    forget: Callable[[Collection[bytes]], None],
+    clock: Callable[[], float],
+) -> None:
+    """Apply a feed's events for as long as it has any, and have what they touch forgotten.
+
+    Queries are answered between the slices of a long run of events. `clock` counts seconds.
+    """
+    turn = clock()
+    async for event in feed.events():
+        try:
+            touched = apply(event)
+        except Exception:  # noqa: BLE001 - one object must not end the watch
+            _log.exception("a change could not be applied and was left out: %.200r", event)
+            continue
+        if touched:
+            forget(touched)
+        if clock() - turn > SLICE:
+            await asyncio.sleep(0)
+            turn = clock()

@@ -1,0 +1,103 @@
+"""Numbers of the DNS parameters registry and their mnemonics."""
+
+from __future__ import annotations
+
+from typing import Final
+
+A: Final = 1
+NS: Final = 2
+CNAME: Final = 5
+SOA: Final = 6
+PTR: Final = 12
+HINFO: Final = 13
+MX: Final = 15
+TXT: Final = 16
+AAAA: Final = 28
+SRV: Final = 33
+OPT: Final = 41
+DS: Final = 43
+TKEY: Final = 249
+TSIG: Final = 250
+IXFR: Final = 251
+AXFR: Final = 252
+MAILB: Final = 253
+MAILA: Final = 254
+ANY: Final = 255
+
+CLASS_IN: Final = 1
+
+NOERROR: Final = 0
+FORMERR: Final = 1
+SERVFAIL: Final = 2
+NXDOMAIN: Final = 3
+NOTIMP: Final = 4
+REFUSED: Final = 5
+NOTAUTH: Final = 9
+BADVERS: Final = 16
+
+EDE_NOT_READY: Final = 14
+"""RFC 8914 §4.15: the server is not up yet, or has not all of its data."""
+
+TYPE_NAMES: Final = {
+    A: "A",
+    NS: "NS",
+    CNAME: "CNAME",
+    SOA: "SOA",
+    PTR: "PTR",
+    HINFO: "HINFO",
+    MX: "MX",
+    TXT: "TXT",
+    AAAA: "AAAA",
+    SRV: "SRV",
+    35: "NAPTR",
+    OPT: "OPT",
+    DS: "DS",
+    44: "SSHFP",
+    46: "RRSIG",
+    47: "NSEC",
+    48: "DNSKEY",
+    50: "NSEC3",
+    52: "TLSA",
+    64: "SVCB",
+    65: "HTTPS",
+    TKEY: "TKEY",
+    TSIG: "TSIG",
+    IXFR: "IXFR",
+    AXFR: "AXFR",
+    MAILB: "MAILB",
+    MAILA: "MAILA",
+    ANY: "ANY",
+    257: "CAA",
+}
+
+RCODE_NAMES: Final = {
+    NOERROR: "NOERROR",
+    FORMERR: "FORMERR",
+    SERVFAIL: "SERVFAIL",
+    NXDOMAIN: "NXDOMAIN",
+    NOTIMP: "NOTIMP",
+    REFUSED: "REFUSED",
+    6: "YXDOMAIN",
+    7: "YXRRSET",
+    8: "NXRRSET",
+    NOTAUTH: "NOTAUTH",
+    10: "NOTZONE",
+    BADVERS: "BADVERS",
+}
+
+CLASS_NAMES: Final = {CLASS_IN: "IN", 3: "CH", 4: "HS", 254: "NONE", 255: "ANY"}
+
+
+def type_name(number: int) -> str:
+    """Mnemonic of an RR type, or `TYPEn` (RFC 3597 §5)."""
+    return TYPE_NAMES.get(number) or f"TYPE{number}"
+
+
+def class_name(number: int) -> str:
+    """Mnemonic of a class, or `CLASSn` (RFC 3597 §5)."""
+    return CLASS_NAMES.get(number) or f"CLASS{number}"
+
+
+def rcode_name(number: int) -> str:
+    """Mnemonic of a response code, or `RCODEn`."""
+    return RCODE_NAMES.get(number) or f"RCODE{number}"

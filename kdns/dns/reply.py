@@ -1,0 +1,68 @@
+"""A decision about a query, before it is bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+from kdns.dns import codes
+from kdns.dns.rdata import RRset
+
+EPOCH: Final = b"\xff"
+
+
+class Denial(Protocol):
+    """What a zone can say of all its non-existent names at once.
+
+    Many names that do not exist get one and the same answer but for the question; this lets the
+    frontend give it without asking the chain again.
+    """
+
+    origin: bytes
+    """The zone's absolute lower-case wire name."""
+
+    def denies(self, name: bytes) -> bool:
+        """Whether a lower-case name that ends in `origin` surely does not exist, for any type.
+
+        False says nothing: the chain decides, as it does for bytes that are no well-formed name.
+        Looks at the records as they are now.
+        """
+
+
+@dataclass(slots=True)
+class Reply:
+    """What to answer, and what the answer was made from.
+
+    Section lists hold record sets in the order they are sent. `rotate` says that the order of the
+    last address set in the answer carries no meaning, and may move from one asker to the next.
+
+    What it was made from: `reads` are the store names that were looked at, whether they existed or
+    not; one that begins with EPOCH is read by very many replies, which are all forgotten together
+    when it changes. `lifetime` is how long the answer holds in seconds (None: until one of `reads`
+    changes, 0: for this asker alone). `denial` is set on an NXDOMAIN that stands for many names.
+    """
+
+    rcode: int = codes.NOERROR
+    answer: list[RRset] = field(default_factory=list)
+    authority: list[RRset] = field(default_factory=list)
+    additional: list[RRset] = field(default_factory=list)
+    authoritative: bool = False
+    extended_error: tuple[int, str] | None = None
+    rotate: bool = False
+    reads: tuple[bytes, ...] = ()
+    lifetime: float | None = None
+    denial: Denial | None = None
+    failure: str = ""
+    """Why the server could not answer, for its log; "" where it could."""
+
+    plugin: str = ""
+    """The plugin that decided; a label of `coredns_dns_responses_total`."""
+
+    def changed(self, **changes: object) -> Reply:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def refusal() -> Reply:
+    """REFUSED: no zone of this server, or nobody to ask."""
+    return Reply(rcode=codes.REFUSED)

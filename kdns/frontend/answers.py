@@ -1,0 +1,171 @@
+"""Answers kept as bytes, for as long as what they were made from stays as it is.
+
+For every packet: what is answered from here is what the chain would answer, the order of a rotating
+set aside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from kdns.dns.canonical import Canonical, canonical
+from kdns.dns.reply import EPOCH, Denial
+from kdns.telemetry.traffic import Tally
+
+MAX_ANSWERS: Final = 16384
+"""Kept answers of one lane and kind; one more pushes the oldest out."""
+
+_MAX_TEMPLATES: Final = 4096
+
+
+class Kept:
+    """One reply without its ID, to any query of one canonical form.
+
+    It begins with the header's `flags` and counts and the question in lower case. When `width` is
+    not 0, records of `ring` go in between `rest` and `after`, as in `kdns.dns.render.Body`.
+    """
+
+    __slots__ = ("after", "rest", "ring", "span", "tally", "turn", "width", "window")
+
+    def __init__(self, rest: bytes, tally: Tally) -> None:
+        self.rest = rest
+        self.tally = tally
+        self.turn = 0
+        self.width = 0
+        self.span = 0
+        self.window = 0
+        self.ring = b""
+        self.after = b""
+
+    def rotate(self, ring: bytes, width: int, window: int, after: bytes) -> None:
+        """Let the records of `ring`, which holds them twice, take turns behind `rest`."""
+        self.ring = ring
+        self.width = width
+        self.span = len(ring) // 2
+        self.window = window
+        self.after = after
+
+    def whole(self) -> bytes:
+        """The reply behind the ID, counted."""
+        self.tally.count += 1
+        if not self.width:
+            return self.rest
+        self.turn = begin = (self.turn + self.width) % self.span
+        return self.rest + self.ring[begin : begin + self.window] + self.after
+
+
+class Shelf:
+    """Kept answers by key, and which keys were made from which store names; bounded."""
+
+    def __init__(self, capacity: int) -> None:
+        self.kept: dict[bytes, Kept] = {}
+        self._reads: dict[bytes, tuple[bytes, ...]] = {}
+        self._keys: dict[bytes, bytes | set[bytes]] = {}
+        self._capacity = capacity
+
+    def put(self, key: bytes, answer: Kept, reads: tuple[bytes, ...]) -> None:
+        self.drop(key)
+        if len(self.kept) >= self._capacity:
+            self.drop(next(iter(self.kept)))
+        self.kept[key] = answer
+        self._reads[key] = reads
+        for name in reads:
+            keys = self._keys.setdefault(name, key)
+            if isinstance(keys, set):
+                keys.add(key)
+            elif keys is not key:
+                self._keys[name] = {keys, key}
+
+    def drop(self, key: bytes) -> None:
+        """Forget one answer, if it is here."""
+        if self.kept.pop(key, None) is None:
+            return
+        for name in self._reads.pop(key):
+            keys = self._keys.get(name)
+            if isinstance(keys, set):
+                keys.discard(key)
+                if keys:
+                    continue
+            self._keys.pop(name, None)
+
+    def forget(self, names: Iterable[bytes]) -> None:
+        """Drop all answers that were made from any of the names."""
+        for name in names:
+            keys = self._keys.get(name)
+            if keys is not None:
+                for key in list(keys) if isinstance(keys, set) else (keys,):
+                    self.drop(key)
+
+    def clear(self) -> None:
+        self.kept.clear()
+        self._reads.clear()
+        self._keys.clear()
+
+
+class Answers:
+    """The kept answers of one transport and address family.
+
+    `lasting` and `epochal` are probed by whole packets less ID (the frontends do so themselves, as
+    that is the shortest way there is), and by canonical form in `recall`. Answers that read an
+    epoch live apart, so that its end drops them in one go.
+    """
+
+    def __init__(self, capacity: int = MAX_ANSWERS) -> None:
+        self._lasting = Shelf(capacity)
+        self._epochal = Shelf(capacity)
+        self.lasting = self._lasting.kept
+        self.epochal = self._epochal.kept
+        self._denials: dict[bytes, Denial] = {}
+        self._templates: dict[tuple[bytes, int, bytes, bytes], Kept] = {}
+
+    def recall(self, packet: bytes) -> bytes | None:
+        """The kept reply to a packet, or None. Total: junk is never found."""
+        form = canonical(packet)
+        if form is None:
+            return None
+        answer = self.lasting.get(form.key) or self.epochal.get(form.key) or self._denial(form)
+        if answer is None:
+            return None
+        whole = answer.whole()
+        question_end = form.end - 2
+        return packet[:2] + whole[:10] + packet[12 : form.end] + whole[question_end:]
+
+    def keep(self, form: Canonical, answer: Kept, reads: tuple[bytes, ...]) -> None:
+        """Keep the answer to all packets of a canonical form until one of `reads` changes."""
+        names = tuple(name for name in reads if not name.startswith(EPOCH))
+        shelf = self._lasting if len(names) == len(reads) else self._epochal
+        shelf.put(form.key, answer, names)
+
+    def keep_denial(self, form: Canonical, answer: Kept, denial: Denial) -> None:
+        """Keep what all names that `denial` denies are answered, if they differ by name alone."""
+        if len(self._templates) >= _MAX_TEMPLATES:
+            self._templates.clear()
+        self._denials[denial.origin] = denial
+        self._templates[_template(denial.origin, form)] = answer
+
+    def forget(self, names: Collection[bytes]) -> None:
+        """Drop what was made from any of the names."""
+        if any(name.startswith(EPOCH) for name in names):
+            self._epochal.clear()
+            self._templates.clear()
+        self._lasting.forget(names)
+        self._epochal.forget(names)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self._lasting.clear()
+        self._epochal.clear()
+        self._templates.clear()
+        self._denials.clear()
+
+    def _denial(self, form: Canonical) -> Kept | None:
+        for origin, denial in self._denials.items():
+            if form.name.endswith(origin) and denial.denies(form.name):
+                return self._templates.get(_template(origin, form))
+        return None
+
+
+def _template(origin: bytes, form: Canonical) -> tuple[bytes, int, bytes, bytes]:
+    """What the bytes behind the question of a denied name's answer depend on."""
+    return origin, len(form.name), form.header, form.rest

@@ -1,0 +1,136 @@
+"""All DNS sockets of the process, kept in step with what there is to serve."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from kdns.frontend.responder import Lane, Responder
+from kdns.frontend.sockets import ListenError, open_tcp, open_udp
+from kdns.frontend.tcp import Limits, TcpFrontend
+from kdns.frontend.udp import UdpFrontend
+from kdns.plugins.chain import Router
+from kdns.plugins.plan import Endpoint
+from kdns.telemetry.traffic import Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The sockets of one address: UDP and TCP go together."""
+
+    host: str
+    udp: socket.socket
+    tcp: socket.socket
+
+
+Opened = Mapping[Endpoint, list[Pair]]
+"""Sockets that are bound and not yet served."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    udp: UdpFrontend
+    tcp: TcpFrontend
+
+
+class Frontends:
+    """Serves each endpoint by its router, and changes both while queries come in."""
+
+    def __init__(
+        self, traffic: Traffic, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+    ) -> None:
+        self._traffic = traffic
+        self._loop = loop
+        self._clock = clock
+        self._serving: dict[Endpoint, list[_Serving]] = {}
+
+    def open(self, endpoints: Iterable[Endpoint], undo: ExitStack) -> Opened:
+        """Bind the sockets of those endpoints that are not served yet; `undo` closes them.
+
+        Raises ListenError.
+        """
+        opened: dict[Endpoint, list[Pair]] = {}
+        for endpoint in endpoints:
+            if endpoint not in self._serving:
+                opened[endpoint] = list(_open(endpoint, undo))
+        return opened
+
+    async def serve(self, routers: Mapping[Endpoint, Router], opened: Opened) -> None:
+        """Serve these endpoints and no others.
+
+        A socket that was open stays open: no packet in it is lost.
+        """
+        for endpoint, serving in self._serving.items():
+            for one in serving if endpoint in routers else ():
+                one.udp.responder.reroute(routers[endpoint])
+                one.tcp.responder.reroute(routers[endpoint])
+        for endpoint, pairs in opened.items():
+            router = routers[endpoint]
+            self._serving[endpoint] = [await self._start(endpoint, pair, router) for pair in pairs]
+        for endpoint in [endpoint for endpoint in self._serving if endpoint not in routers]:
+            await _stop(self._serving.pop(endpoint))
+
+    def forget(self, names: Collection[bytes]) -> None:
+        """Store names changed: what was answered from them holds no longer."""
+        for serving in self._all():
+            serving.udp.responder.forget(names)
+            serving.tcp.responder.forget(names)
+
+    async def close(self) -> None:
+        """Answer what is there, then close every socket."""
+        await _stop(list(self._all()))
+        self._serving.clear()
+
+    def unsent(self) -> int:
+        """UDP replies that the system did not take, of the sockets that are open."""
+        return sum(serving.udp.unsent for serving in self._all())
+
+    def refused(self) -> int:
+        """TCP connections over a limit, of the sockets that are open."""
+        return sum(serving.tcp.refused for serving in self._all())
+
+    def _all(self) -> Iterator[_Serving]:
+        for serving in self._serving.values():
+            yield from serving
+
+    async def _start(self, endpoint: Endpoint, pair: Pair, router: Router) -> _Serving:
+        family = 6 if ":" in pair.host else 4
+        udp = Lane(endpoint.server, "udp", family)
+        tcp = Lane(endpoint.server, "tcp", family)
+        stream = TcpFrontend(pair.tcp, self._responder(tcp, router), self._loop, Limits())
+        await stream.start()
+        return _Serving(UdpFrontend(pair.udp, self._responder(udp, router), self._loop), stream)
+
+    def _responder(self, lane: Lane, router: Router) -> Responder:
+        return Responder(lane, router, self._traffic, self._clock)
+
+
+def _open(endpoint: Endpoint, undo: ExitStack) -> Iterator[Pair]:
+    if endpoint.host:
+        yield _open_pair(endpoint.host, endpoint.port, undo)
+        return
+    yield _open_pair("0.0.0.0", endpoint.port, undo)  # noqa: S104 - asked from anywhere
+    try:
+        yield _open_pair("::", endpoint.port, undo)
+    except ListenError as error:
+        if not error.no_family:
+            raise
+
+
+def _open_pair(host: str, port: int, undo: ExitStack) -> Pair:
+    udp = open_udp(host, port)
+    undo.callback(udp.close)
+    tcp = open_tcp(host, port)
+    undo.callback(tcp.close)
+    return Pair(host, udp, tcp)
+
+
+async def _stop(serving: list[_Serving]) -> None:
+    for one in serving:
+        await one.udp.drain()
+        await one.tcp.drain()
+        one.udp.close()
+        one.tcp.close()

@@ -1,0 +1,135 @@
+"""The HTTP endpoints: health, ready and metrics.
+
+Paths are fixed, nothing of a request comes back in a response, and a client that sends its request
+slowly, or a large one, is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kdns.frontend.sockets import ListenError, open_tcp
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_BACKLOG: Final = 64
+_KEEPALIVE: Final = 30.0
+_MAX_LINE: Final = 2048
+
+
+class Page(NamedTuple):
+    """What a path answers: status, body and its content type."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+
+
+Pages = Mapping[str, Callable[[], Page]]
+"""Pages by path; a page is made when it is asked for."""
+
+Place = tuple[str, int]
+"""Where pages are served: an address in text, "" for all, or "localhost"; and a port."""
+
+
+class HttpFrontends:
+    """Serves the pages of each place, and changes both while requests come in."""
+
+    def __init__(self) -> None:
+        self._serving: dict[Place, list[_HttpFrontend]] = {}
+
+    def open(
+        self, places: Mapping[Place, Pages], undo: ExitStack
+    ) -> dict[Place, list[socket.socket]]:
+        """Bind the sockets of those places that are not served yet; `undo` closes them.
+
+        Raises ListenError.
+        """
+        opened: dict[Place, list[socket.socket]] = {}
+        for place in places:
+            if place not in self._serving:
+                opened[place] = list(_open(*place, undo))
+        return opened
+
+    async def serve(
+        self, places: Mapping[Place, Pages], opened: Mapping[Place, list[socket.socket]]
+    ) -> None:
+        """Serve these places and no others; a socket that was open stays open."""
+        for place, sockets in opened.items():
+            self._serving[place] = [_HttpFrontend(sock) for sock in sockets]
+            for frontend in self._serving[place]:
+                await frontend.start()
+        for place in list(self._serving):
+            for frontend in self._serving[place]:
+                if place in places:
+                    frontend.pages = places[place]
+                else:
+                    await frontend.close()
+            if place not in places:
+                del self._serving[place]
+
+    async def close(self) -> None:
+        """Close every socket."""
+        await self.serve({}, {})
+
+
+class _HttpFrontend:
+    """Serves pages on one bound TCP socket until closed."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.pages: Pages = {}
+        self._socket = sock
+        self._server: asyncio.Server | None = None
+        self._web: web.Server | None = None
+
+    async def start(self) -> None:
+        from aiohttp import web  # noqa: PLC0415 - a server without endpoints does without its 10 MB
+
+        self._web = web.Server(
+            self._handle,
+            access_log=None,
+            keepalive_timeout=_KEEPALIVE,
+            max_line_size=_MAX_LINE,
+            max_field_size=_MAX_LINE,
+            lingering_time=0,
+        )
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._web, sock=self._socket, backlog=_BACKLOG)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        if self._web is not None:
+            await self._web.shutdown(timeout=1)
+        self._socket.close()
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        from aiohttp import web  # noqa: PLC0415 - imported by now
+
+        page = self.pages.get(request.path)
+        if page is None:
+            return web.Response(status=404, text="404: there is no such page\n")
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, text="405: pages can be read, and no more\n")
+        status, body, content_type = page()
+        return web.Response(status=status, body=body, headers={"Content-Type": content_type})
+
+
+def _open(host: str, port: int, undo: ExitStack) -> Iterator[socket.socket]:
+    """The sockets of one place; a family that this machine does not have is left out."""
+    wildcard = ["0.0.0.0", "::"]  # noqa: S104 - probes and scrapes come from other hosts
+    hosts = {"": wildcard, "localhost": ["127.0.0.1", "::1"]}.get(host, [host])
+    for index, address in enumerate(hosts):
+        try:
+            sock = open_tcp(address, port)
+        except ListenError as error:
+            if index and error.no_family:
+                continue
+            raise
+        undo.callback(sock.close)
+        yield sock

@@ -1,0 +1,88 @@
+"""Opening the sockets that are listened on, and saying why one cannot be."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Final
+
+_RECEIVE_BUFFER: Final = 4 << 20
+_CURES: Final = {
+    errno.EADDRINUSE: "another server has it: stop that one, or choose another port",
+    errno.EACCES: "ports below 1024 need the capability NET_BIND_SERVICE: grant it, or choose a"
+    " higher port",
+    errno.EADDRNOTAVAIL: "no interface of this machine has the address: correct it",
+}
+_NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+_IP_PKTINFO: Final = 8  # Linux's number; Python does not name it before 3.14
+
+
+class ListenError(Exception):
+    """A socket that cannot be opened: which, why, and what to do."""
+
+    def __init__(self, host: str, port: int, error: OSError) -> None:
+        at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        cure = _CURES.get(error.errno or 0, "correct the address or the port")
+        super().__init__(f"cannot listen on {at}: {reason}: {cure}")
+        self.no_family = error.errno in _NO_FAMILY
+        """Whether this machine does not have the address family at all."""
+
+
+def open_udp(host: str, port: int) -> socket.socket:
+    """A non-blocking UDP socket bound to an address in text; port 0 picks one.
+
+    On a wildcard address it delivers what address each datagram was sent to. Raises ListenError.
+    """
+    sock = _socket(host, port, socket.SOCK_DGRAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        _bind(sock, host, port)
+        if is_wildcard(sock) and sock.family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        elif is_wildcard(sock):
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def open_tcp(host: str, port: int) -> socket.socket:
+    """A non-blocking TCP socket bound to an address in text; port 0 picks one.
+
+    Raises ListenError.
+    """
+    sock = _socket(host, port, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _bind(sock, host, port)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def is_wildcard(sock: socket.socket) -> bool:
+    """Whether a socket is bound to every address of its family."""
+    return sock.getsockname()[0] in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+
+
+def _socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    ipv6 = ":" in host
+    try:
+        sock = socket.socket(socket.AF_INET6 if ipv6 else socket.AF_INET, kind)
+    except OSError as error:
+        raise ListenError(host, port, error) from error
+    sock.setblocking(False)
+    if ipv6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return sock
+
+
+def _bind(sock: socket.socket, host: str, port: int) -> None:
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        raise ListenError(host, port, error) from error

@@ -1,0 +1,117 @@
+"""The UDP frontend: packets in, replies out, a batch each time the socket wakes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable
+from typing import Final
+
+from kdns.dns.query import Client
+from kdns.frontend import mmsg
+from kdns.frontend.datagrams import BATCH, Batch, Sender, Singles
+from kdns.frontend.responder import Responder
+from kdns.frontend.sockets import is_wildcard
+
+logger = logging.getLogger(__name__)
+
+_ROUNDS: Final = 4
+"""Full batches in a row before the event loop gets its turn."""
+
+_MAX_WAITING: Final = 8192
+"""Queries of one socket that wait for a reply; one more is dropped, and its client asks again."""
+
+
+class UdpFrontend:
+    """Serves one bound, non-blocking UDP socket until closed."""
+
+    def __init__(
+        self, sock: socket.socket, responder: Responder, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.responder = responder
+        self.dropped = 0
+        self._socket = sock
+        self._loop = loop
+        self._batch = batch_of(sock)
+        self._waiting: set[asyncio.Task[None]] = set()
+        loop.add_reader(sock, self._readable)
+
+    @property
+    def unsent(self) -> int:
+        """Replies that the system did not take."""
+        return self._batch.unsent
+
+    async def drain(self) -> None:
+        """Answer what has arrived and is being waited for."""
+        self._readable()
+        if self._waiting:
+            await asyncio.wait(self._waiting)
+
+    def close(self) -> None:
+        """Stop reading and close the socket."""
+        self._loop.remove_reader(self._socket)
+        for task in self._waiting:
+            task.cancel()
+        self._socket.close()
+
+    def _readable(self) -> None:
+        for _ in range(_ROUNDS):
+            try:
+                packets = self._batch.receive()
+            except OSError as error:
+                # An ICMP error that came back for an earlier reply: somebody else's trouble.
+                logger.debug("receiving on %s: %s", self._socket.getsockname(), error)
+                continue
+            if packets:
+                self._answer(packets)
+            if len(packets) < BATCH:
+                return
+
+    def _answer(self, packets: list[bytes]) -> None:
+        responder = self.responder
+        answers = responder.answers
+        lasting, epochal = answers.lasting.get, answers.epochal.get
+        begin = responder.clock()
+        chained = 0
+        replies: list[bytes | None] = []
+        for packet in packets:
+            key = packet[2:]
+            kept = lasting(key) or epochal(key)
+            if kept is not None:
+                replies.append(packet[:2] + kept.whole())
+                continue
+            reply = responder.recall(packet)
+            if reply is None:
+                chained += 1
+                reply = self._ask(packet, len(replies))
+            replies.append(reply)
+        self._batch.send(replies)
+        responder.batches.observe(responder.clock() - begin, len(packets) - chained)
+
+    def _ask(self, packet: bytes, index: int) -> bytes | None:
+        sender = self._batch.sender(index)
+        answer = self.responder.ask(packet, Client(*sender.address[:2]))
+        if answer is None or isinstance(answer, bytes):
+            return answer
+        if len(self._waiting) >= _MAX_WAITING:
+            self.dropped += 1
+            if asyncio.iscoroutine(answer):
+                answer.close()
+            return None
+        task = self._loop.create_task(self._reply_later(sender, answer))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+        return None
+
+    async def _reply_later(self, sender: Sender, answer: Awaitable[bytes | None]) -> None:
+        reply = await answer
+        if reply is not None:
+            self._batch.send_to(sender, reply)
+
+
+def batch_of(sock: socket.socket) -> Batch:
+    """The fastest way that this system has to read and write a UDP socket in batches."""
+    if mmsg.available():
+        return mmsg.Mmsg(sock, pktinfo=is_wildcard(sock))
+    return Singles(sock)

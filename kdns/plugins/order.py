@@ -1,0 +1,35 @@
+"""The one ordered list of plugins: a query meets them in this order, whatever a Corefile's is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kdns.plugins import any as any_
+from kdns.plugins import (
+    bind,
+    endpoints,
+    errors,
+    kubernetes,
+    loadbalance,
+    log,
+    reload,
+    whoami,
+)
+from kdns.plugins.site import Setup
+
+ORDER: Final[tuple[tuple[str, Setup], ...]] = (
+    ("reload", reload.setup),
+    ("bind", bind.setup),
+    ("ready", endpoints.setup_ready),
+    ("health", endpoints.setup_health),
+    ("prometheus", endpoints.setup_prometheus),
+    ("errors", errors.setup),
+    ("log", log.setup),
+    ("any", any_.setup),
+    ("loadbalance", loadbalance.setup),
+    ("kubernetes", kubernetes.setup),
+    ("whoami", whoami.setup),
+)
+"""Directives and how each is set up, in the order of CoreDNS's plugin.cfg."""
+
+NAMES: Final = tuple(name for name, _ in ORDER)

@@ -1,0 +1,99 @@
+"""A Corefile as routers for its listening addresses, and what else it asks for."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from kdns.corefile.parser import Corefile, Directive, ServerBlock
+from kdns.corefile.tokens import CorefileError
+from kdns.corefile.zones import Listener, refuse_overlap
+from kdns.dns.names import from_text
+from kdns.plugins.chain import Block, Router, chain
+from kdns.plugins.order import NAMES, ORDER
+from kdns.plugins.plugin import Plugin
+from kdns.plugins.site import Facilities, Requests, Site
+
+
+class Endpoint(NamedTuple):
+    """Where to listen: `host` is an address in text, or "" for all of this machine's."""
+
+    host: str
+    port: int
+
+    @property
+    def server(self) -> str:
+        """The label of its metrics: `dns://:53`, or `dns://[::1]:53` with an address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"dns://{host}:{self.port}"
+
+
+class Enabled(NamedTuple):
+    """A plugin that a server block has; labels of `coredns_plugin_enabled`."""
+
+    server: str
+    zone: str
+    plugin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What there is to serve: a router for each place to listen, and the requests of plugins."""
+
+    routers: dict[Endpoint, Router]
+    requests: Requests
+    enabled: tuple[Enabled, ...]
+
+
+def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
+    """Set up every directive of a Corefile whose relative paths begin at `folder`.
+
+    Opens nothing and starts nothing. Raises CorefileError, also for directives that are not known.
+    """
+    requests = Requests()
+    blocks: dict[Endpoint, list[Block]] = defaultdict(list)
+    enabled: list[Enabled] = []
+    listeners: list[Listener] = []
+    for block in corefile.blocks:
+        site = Site(block.keys, folder, facilities, requests)
+        handler = chain(list(_plugins(block, site)))
+        for key in block.keys:
+            if key.transport != "dns":
+                raise CorefileError(
+                    f"kdns does not serve {key.transport}://: write the zone without it, for DNS"
+                    " over UDP and TCP",
+                    key.position,
+                )
+            served = Block(key.zone, from_text(key.zone), handler, site.metrics)
+            for host in site.hosts or [""]:
+                endpoint = Endpoint(host, key.port)
+                blocks[endpoint].append(served)
+                listeners.append(Listener(key, host))
+                names = {directive.name.text for directive in block.directives}
+                enabled += [
+                    Enabled(endpoint.server, key.zone, name) for name in NAMES if name in names
+                ]
+    refuse_overlap(listeners)
+    routers = {endpoint: Router(served) for endpoint, served in blocks.items()}
+    return Plan(routers, requests, tuple(enabled))
+
+
+def _plugins(block: ServerBlock, site: Site) -> Iterator[Plugin]:
+    """The block's plugins that take part in answering, in their one order."""
+    written: dict[str, list[Directive]] = defaultdict(list)
+    for directive in block.directives:
+        written[directive.name.text].append(directive)
+    for name, directives in written.items():
+        if name not in NAMES:
+            raise CorefileError(
+                f"there is no plugin {name!r}: take it out, or write one of {', '.join(NAMES)}",
+                directives[0].position,
+            )
+    for name, setup in ORDER:
+        if name in written:
+            plugin = setup(written[name], site)
+            if plugin is not None:
+                yield plugin

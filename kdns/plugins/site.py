@@ -1,0 +1,117 @@
+"""A server block while its directives are set up, and what they ask of the process.
+
+Setting up opens no socket and starts nothing, so that a Corefile can be checked without being run;
+the composition root does what was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from kdns.cluster.source import Source
+from kdns.corefile.arguments import Address
+from kdns.corefile.parser import Directive
+from kdns.corefile.tokens import CorefileError
+from kdns.corefile.zones import ZoneKey
+from kdns.plugins.plugin import Plugin
+from kdns.records.store import Store
+
+
+class Interface(NamedTuple):
+    """One address, in text without a scope, of a network interface of this machine."""
+
+    name: str
+    address: str
+
+
+class Facilities(Protocol):
+    """What the process lends to plugins."""
+
+    def store(self, source: Source) -> Store:
+        """The records of a source; equal sources have one store."""
+
+    def interfaces(self) -> Sequence[Interface]:
+        """The addresses of this machine."""
+
+    def clock(self) -> float:
+        """Seconds on a clock that never goes back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Serve `/health`; once told to stop, go on serving for `lameduck` seconds."""
+
+    address: Address
+    lameduck: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Serve `/ready`; with `sticky` a part that was ready once counts as ready for good."""
+
+    address: Address
+    sticky: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """Look for a changed Corefile every `interval` seconds, give or take `jitter` of them."""
+
+    interval: float
+    jitter: float
+
+
+class Readiness(NamedTuple):
+    """A part that is ready or not, under the name of its plugin."""
+
+    name: str
+    ready: Callable[[], bool]
+
+
+@dataclass
+class Requests:
+    """What all server blocks of a Corefile ask of the process besides answering."""
+
+    health: list[Health] = field(default_factory=list)
+    ready: list[Ready] = field(default_factory=list)
+    metrics: list[Address] = field(default_factory=list)
+    reload: Reload | None = None
+    readiness: list[Readiness] = field(default_factory=list)
+
+
+@dataclass
+class Site:
+    """One server block. `folder` is what relative paths in it begin at.
+
+    Setups add to `requests`; `hosts` are the addresses the block listens on, none for all of them,
+    and `metrics` says that its queries are counted.
+    """
+
+    keys: tuple[ZoneKey, ...]
+    folder: Path
+    facilities: Facilities
+    requests: Requests
+    hosts: list[str] = field(default_factory=list)
+    metrics: bool = False
+
+
+Setup = Callable[[Sequence[Directive], Site], Plugin | None]
+"""Reads all directives of one name in a block; None where nothing is to be done for a query.
+
+Raises CorefileError.
+"""
+
+
+def only(directives: Sequence[Directive]) -> Directive:
+    """The one directive of a name that a block may have."""
+    first, *more = directives
+    if more:
+        raise CorefileError(
+            f"{first.name.text} is written twice in a server block, first at {first.position}:"
+            " make one of the two",
+            more[0].position,
+        )
+    return first

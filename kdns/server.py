@@ -1,0 +1,212 @@
+"""The composition root: a Corefile to running frontends, reloads of it, and the way down."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import ifaddr
+from prometheus_client.core import Metric
+
+from kdns.cluster.feed import Feed
+from kdns.cluster.source import Source
+from kdns.clusters import Clusters
+from kdns.corefile.parser import Corefile
+from kdns.corefile.tokens import CorefileError
+from kdns.frontend.frontends import Frontends
+from kdns.frontend.http import HttpFrontends
+from kdns.frontend.selfprobe import SelfProbe
+from kdns.frontend.sockets import ListenError
+from kdns.pages import (
+    Ready,
+    enabled_metrics,
+    health_metrics,
+    pages,
+    reload_metrics,
+    socket_metrics,
+)
+from kdns.plugins.plan import Plan, plan
+from kdns.plugins.site import Interface, Requests
+from kdns.records.store import Store
+from kdns.telemetry.exposition import Exposition
+from kdns.telemetry.traffic import Traffic
+
+_log: Final = logging.getLogger("kdns")
+_reload_log: Final = logging.getLogger("plugin/reload")
+
+SYNC_PATIENCE: Final = 5.0
+"""Seconds to wait for the first sync of a cluster, as CoreDNS's startup_timeout."""
+
+_NOT_ASKED: Final = 1.0
+
+
+class StartError(Exception):
+    """Why the server cannot run, where, and what to do, in one line."""
+
+
+class Server:
+    """One process's worth of kdns.
+
+    `read` yields the Corefile as it is now and raises CorefileError; `folder` is what its relative
+    paths begin at. `open_feed` makes the feed of a source, and raises OSError or ValueError where
+    that cannot be.
+    """
+
+    def __init__(
+        self, read: Callable[[], Corefile], folder: Path, open_feed: Callable[[Source], Feed]
+    ) -> None:
+        self._read = read
+        self._folder = folder
+        self._traffic = Traffic()
+        self._exposition = Exposition(self._traffic)
+        self._exposition.sources.append(self._metrics)
+        loop = asyncio.get_running_loop()
+        self._frontends = Frontends(self._traffic, loop, time.perf_counter)
+        self._http = HttpFrontends()
+        self._clusters = Clusters(open_feed, self._frontends.forget, time.perf_counter)
+        self._plan = Plan({}, Requests(), ())
+        self._digest = ""
+        self._ready: list[Ready] = []
+        self._failed_reloads = 0
+        self._probe: SelfProbe | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._stopping = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to serve. Raises StartError."""
+        try:
+            await self._serve(self._read(), patient=True)
+        except (CorefileError, ListenError, OSError, ValueError) as error:
+            raise StartError(str(error)) from error
+        gc.collect()
+        gc.freeze()
+        for endpoint in self._plan.routers:
+            _log.info("listening on %s", endpoint.server)
+        self._spawn(self._watch_corefile())
+        for health in self._plan.requests.health[:1]:
+            host, port = health.address
+            self._probe = SelfProbe(host or "127.0.0.1", port, time.perf_counter)
+            self._spawn(self._probe.run())
+
+    async def run(self) -> None:
+        """Serve until `stop` is called, then go on for as long as `lameduck` says, and end."""
+        await self._stopping.wait()
+        for page in self._ready:
+            page.stopping = True
+        lameduck = max((health.lameduck for health in self._plan.requests.health), default=0.0)
+        if lameduck:
+            _log.info("going down, and serving for another %gs", lameduck)
+            await asyncio.sleep(lameduck)
+        await self.close()
+
+    def stop(self) -> None:
+        """Let `run` come to its end."""
+        self._stopping.set()
+
+    def request_reload(self) -> None:
+        """Read the Corefile again soon, and serve it if it is good."""
+        self._spawn(self.reload())
+
+    async def reload(self) -> None:
+        """Read the Corefile again, and serve it if it is good and has changed."""
+        async with self._reloading:
+            try:
+                corefile = self._read()
+                if corefile.digest() == self._digest:
+                    return
+                await self._serve(corefile, patient=False)
+            except (CorefileError, ListenError, OSError, ValueError) as error:
+                self._failed_reloads += 1
+                _reload_log.error("the Corefile was not taken over, what ran goes on: %s", error)
+            else:
+                _reload_log.info("running configuration SHA512 = %s", self._digest)
+
+    async def close(self) -> None:
+        """Stop serving, after answers to what has arrived."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._frontends.close()
+        await self._http.close()
+        await self._clusters.retire(self._clusters.sources())
+
+    async def _serve(self, corefile: Corefile, *, patient: bool) -> None:
+        """Put a Corefile to work, whole or not at all.
+
+        With `patient` it is served also when its clusters are not synced in time.
+        """
+        facilities = _Facilities(self._clusters)
+        known = self._clusters.sources()
+        with ExitStack() as undo:
+            try:
+                wanted = plan(corefile, self._folder, facilities)
+                by_place, ready = pages(wanted, self._exposition)
+                sockets = self._frontends.open(wanted.routers, undo)
+                http_sockets = self._http.open(by_place, undo)
+                if not await self._clusters.start(SYNC_PATIENCE) and not patient:
+                    raise TimeoutError(f"the cluster was not synced within {SYNC_PATIENCE:g}s")
+            except BaseException:
+                await self._clusters.retire(self._clusters.sources() - known)
+                raise
+            undo.pop_all()
+        await self._frontends.serve(wanted.routers, sockets)
+        await self._http.serve(by_place, http_sockets)
+        self._plan, self._ready, self._digest = wanted, ready, corefile.digest()
+        await self._clusters.retire(self._clusters.sources() - facilities.used)
+
+    async def _watch_corefile(self) -> None:
+        while True:
+            settings = self._plan.requests.reload
+            if settings is None:
+                await asyncio.sleep(_NOT_ASKED)
+                continue
+            jitter = random.uniform(-settings.jitter, settings.jitter)  # noqa: S311 - spreads load
+            await asyncio.sleep(settings.interval + jitter)
+            await self.reload()
+
+    def _spawn(self, coroutine: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _metrics(self) -> Iterator[Metric]:
+        yield from enabled_metrics(self._plan.enabled)
+        yield from reload_metrics(self._failed_reloads, self._digest)
+        yield from socket_metrics(self._frontends.unsent(), self._frontends.refused())
+        if self._probe is not None:
+            yield from health_metrics(self._probe.durations, self._probe.failures)
+
+
+class _Facilities:
+    """What the process lends to plugins while a Corefile is set up; notes which stores it uses."""
+
+    def __init__(self, clusters: Clusters) -> None:
+        self.used: set[Source] = set()
+        self._clusters = clusters
+
+    def store(self, source: Source) -> Store:
+        self.used.add(source)
+        return self._clusters.store(source)
+
+    def interfaces(self) -> Sequence[Interface]:
+        return interfaces()
+
+    def clock(self) -> float:
+        return time.perf_counter()
+
+
+def interfaces() -> list[Interface]:
+    """The addresses of this machine's network interfaces."""
+    return [
+        Interface(str(adapter.name), ip.ip if isinstance(ip.ip, str) else ip.ip[0])
+        for adapter in ifaddr.get_adapters()
+        for ip in adapter.ips
+    ]
