@@ -10,10 +10,10 @@ from pathlib import Path
 from kdns.cluster.source import Source
 from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError
+from kdns.frontend.interfaces import interfaces
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
 from kdns.records.store import Store
-from kdns.server import interfaces
 
 
 def findings(corefile: str, default_port: int) -> tuple[list[str], list[str]]:

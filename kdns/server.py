@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-import ifaddr
 from prometheus_client.core import Metric
 
 from kdns.cluster.feed import Feed
@@ -22,6 +21,7 @@ from kdns.corefile.parser import Corefile
 from kdns.corefile.tokens import CorefileError
 from kdns.frontend.frontends import Frontends
 from kdns.frontend.http import HttpFrontends
+from kdns.frontend.interfaces import interfaces
 from kdns.frontend.selfprobe import SelfProbe
 from kdns.frontend.sockets import ListenError
 from kdns.pages import (
@@ -201,12 +201,3 @@ class _Facilities:
 
     def clock(self) -> float:
         return time.perf_counter()
-
-
-def interfaces() -> list[Interface]:
-    """The addresses of this machine's network interfaces."""
-    return [
-        Interface(str(adapter.name), ip.ip if isinstance(ip.ip, str) else ip.ip[0])
-        for adapter in ifaddr.get_adapters()
-        for ip in adapter.ips
-    ]
