@@ -6,7 +6,7 @@ of a client cookie, and none of these changes more of the reply than its own ech
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from kdns.dns.query import HEADER
 
@@ -18,31 +18,27 @@ _HEADERS: Final = frozenset(
 )
 """The header behind the ID: a standard query of one question, RD, AD and CD free, OPT or none."""
 
-_COOKIE: Final = b"\0\x0a"
 _OPT_FIXED: Final = 11
 _OPTION_HEAD: Final = 15
+_COOKIES: Final = {
+    bytes((0, length + 4, 0, 10, 0, length)): bytes(length) for length in (8, 16, 24, 32, 40)
+}
+"""A cookie of zeros by the lengths and code in front of it, where it is the only option."""
 
+Canonical = tuple[bytes, bytes, bytes, bytes, int]
+"""An ordinary query in parts: key, header, name, rest, end; the key is header + name + rest.
 
-class Canonical(NamedTuple):
-    """An ordinary query in parts: `key` is `header + name + rest`.
-
-    `header` is the packet's without ID; `name` the question's in lower case, if the packet is well
-    formed: that is for the reader to check; `rest` all behind it. `end` is the offset in the packet
-    behind the question.
-    """
-
-    key: bytes
-    header: bytes
-    name: bytes
-    rest: bytes
-    end: int
+`header` is the packet's without ID; `name` the question's in lower case, if the packet is well
+formed: that is for the reader to check; `rest` all behind it. `end` is the offset in the packet
+behind the question. A plain tuple: one is made for every query that was not asked before.
+"""
 
 
 def canonical(packet: bytes) -> Canonical | None:
     """The canonical form of a packet, or None where it is not ordinary.
 
-    The name is taken to end at the first zero byte. A name for which that is wrong, one with a zero
-    byte inside a label, yields a key that no well-formed query has.
+    The name is taken to end at the first zero byte. Whoever keeps an answer under the key has to
+    know that `end` is right: it is not where a label has a zero byte in it.
     """
     header = packet[2:HEADER]
     if header not in _HEADERS:
@@ -57,13 +53,8 @@ def canonical(packet: bytes) -> Canonical | None:
     elif size == end + _OPT_FIXED:
         rest = packet[end - 4 :]
     else:
-        length = size - end - _OPTION_HEAD
-        if (
-            length not in (8, 24, 40)
-            or packet[end + 11 : end + 13] != _COOKIE
-            or packet[end + 9 : end + 11] != bytes((0, length + 4))
-            or packet[end + 13 : end + 15] != bytes((0, length))
-        ):
+        cookie = _COOKIES.get(packet[end + 9 : end + _OPTION_HEAD])
+        if cookie is None or size != end + _OPTION_HEAD + len(cookie):
             return None
-        rest = packet[end - 4 : end + _OPTION_HEAD] + bytes(length)
-    return Canonical(header + name + rest, header, name, rest, end)
+        rest = packet[end - 4 : end + _OPTION_HEAD] + cookie
+    return header + name + rest, header, name, rest, end

@@ -124,25 +124,31 @@ class Answers:
         form = canonical(packet)
         if form is None:
             return None
-        answer = self.lasting.get(form.key) or self.epochal.get(form.key) or self._denial(form)
+        key, header, name, rest, end = form
+        answer = self.lasting.get(key) or self.epochal.get(key)
         if answer is None:
-            return None
+            for origin, denial in self._denials.items():
+                if name.endswith(origin) and denial.denies(name):
+                    answer = self._templates.get((origin, len(name), header, rest))
+                    break
+            if answer is None:
+                return None
         whole = answer.whole()
-        question_end = form.end - 2
-        return packet[:2] + whole[:10] + packet[12 : form.end] + whole[question_end:]
+        return packet[:2] + whole[:10] + packet[12:end] + whole[end - 2 :]
 
     def keep(self, form: Canonical, answer: Kept, reads: tuple[bytes, ...]) -> None:
         """Keep the answer to all packets of a canonical form until one of `reads` changes."""
         names = tuple(name for name in reads if not name.startswith(EPOCH))
         shelf = self._lasting if len(names) == len(reads) else self._epochal
-        shelf.put(form.key, answer, names)
+        shelf.put(form[0], answer, names)
 
     def keep_denial(self, form: Canonical, answer: Kept, denial: Denial) -> None:
         """Keep what all names that `denial` denies are answered, if they differ by name alone."""
         if len(self._templates) >= _MAX_TEMPLATES:
             self._templates.clear()
         self._denials[denial.origin] = denial
-        self._templates[_template(denial.origin, form)] = answer
+        _, header, name, rest, _ = form
+        self._templates[denial.origin, len(name), header, rest] = answer
 
     def forget(self, names: Collection[bytes]) -> None:
         """Drop what was made from any of the names."""
@@ -158,14 +164,3 @@ class Answers:
         self._epochal.clear()
         self._templates.clear()
         self._denials.clear()
-
-    def _denial(self, form: Canonical) -> Kept | None:
-        for origin, denial in self._denials.items():
-            if form.name.endswith(origin) and denial.denies(form.name):
-                return self._templates.get(_template(origin, form))
-        return None
-
-
-def _template(origin: bytes, form: Canonical) -> tuple[bytes, int, bytes, bytes]:
-    """What the bytes behind the question of a denied name's answer depend on."""
-    return origin, len(form.name), form.header, form.rest

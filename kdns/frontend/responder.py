@@ -133,7 +133,7 @@ class Responder:
         self, query: Query, block: Block, reply: Reply, rendered: Body, opt: bytes, tally: Tally
     ) -> None:
         form = canonical(query.packet)
-        if form is None or form.end != HEADER + len(query.question) or query.qclass != CLASS_IN:
+        if form is None or form[-1] != HEADER + len(query.question) or query.qclass != CLASS_IN:
             return
         question = query.name + query.question[-4:]
         kept = Kept(heading(query.flags, question, rendered, opt) + rendered.head, tally)
