@@ -33,7 +33,7 @@ class Writer:
     def __init__(self, known: bytes, start: int, limit: int) -> None:
         self.buffer = bytearray()
         self._start = start
-        self._room = limit - start
+        self._room = max(0, limit - start)
         self._offsets = {suffix: start - 4 - len(known) + at for at, suffix in suffixes(known)}
 
     def add(self, rrset: RRset) -> int:

@@ -16,6 +16,7 @@ OPT_FIXED: Final = 11
 
 _COOKIE: Final = 10
 _EXTENDED_ERROR: Final = 15
+_ERROR_TEXT: Final = 200  # bytes: they fit into the smallest reply, beside the longest name
 
 
 class Edns(NamedTuple):
@@ -56,12 +57,13 @@ def opt_record(rcode: int, dnssec_ok: bool, extended_error: tuple[int, str] | No
     """The OPT record of a reply in wire form.
 
     Holds the upper bits of `rcode` (RFC 6891 §6.1.3), the echo of DO (RFC 3225 §3), and an extended
-    error where there is one (RFC 8914 §2).
+    error where there is one, its text cut to 200 bytes (RFC 8914 §2).
     """
     options = b""
     if extended_error is not None:
         code, text = extended_error
-        content = pack("!H", code) + text.encode()
+        whole_characters = text.encode()[:_ERROR_TEXT].decode(errors="ignore")
+        content = pack("!H", code) + whole_characters.encode()
         options = pack("!HH", _EXTENDED_ERROR, len(content)) + content
     flags = 0x8000 if dnssec_ok else 0
     return pack("!BHHBBHH", 0, 41, UDP_PAYLOAD, rcode >> 4, 0, flags, len(options)) + options
