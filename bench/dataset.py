@@ -73,6 +73,7 @@ class Service:
                 "clusterIP": self.addresses[0] if self.addresses else "None",
                 "clusterIPs": list(self.addresses) or ["None"],
                 "ipFamilies": ["IPv4", "IPv6"][: len(self.addresses) or 1],
+                "ipFamilyPolicy": "RequireDualStack" if len(self.addresses) > 1 else "SingleStack",
                 "selector": {"app": self.name},
                 "ports": [{"name": "http", "port": 80, "protocol": "TCP", "targetPort": HTTP}],
             },

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from bench.query import fault, question
+from bench.query import fault, question, question_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,8 @@ class Tally:
     """One run of a load. Times are in seconds.
 
     `lost` queries got no reply in time. `missed` ones were never sent, because the load itself was
-    held up when they were due.
+    held up when they were due. `faults` are what was wrong with replies that were looked at, with
+    the question of the first of each kind in `examples`.
     """
 
     sent: int = 0
@@ -34,6 +35,7 @@ class Tally:
     sampled: int = 0
     sampled_bytes: int = 0
     faults: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
 
     @property
@@ -71,3 +73,4 @@ class Inspector:
         wrong = fault(reply, expected) if expected else "a question that was not asked"
         if wrong:
             tally.faults[wrong] += 1
+            tally.examples.setdefault(wrong, question_text(reply))

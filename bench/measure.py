@@ -84,7 +84,7 @@ def measure(
         busy=cpu / tally.seconds,
         reply_bytes=tally.reply_bytes,
         sampled=tally.sampled,
-        faults=dict(tally.faults),
+        faults={f"{what} ({tally.examples[what]})": n for what, n in tally.faults.items()},
         p50=p50,
         p99=p99,
         longest=longest,

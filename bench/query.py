@@ -61,6 +61,17 @@ def question(message: bytes) -> bytes:
     return message[12:end].lower() + message[end : end + 4] if end and message[5] else b""
 
 
+def question_text(message: bytes) -> str:
+    """The first question for people, such as `web.shop.svc.cluster.local A`."""
+    wire = question(message)
+    labels = []
+    while wire and wire[0]:
+        labels.append(wire[1 : 1 + wire[0]].decode(errors="replace"))
+        wire = wire[1 + wire[0] :]
+    qtype = int.from_bytes(wire[1:3])
+    return f"{'.'.join(labels)} {TYPE_NAMES.get(qtype, qtype)}"
+
+
 def fault(reply: bytes, expected: Expected) -> str | None:
     """What is wrong with a reply, in a few words; None where it is as expected."""
     if len(reply) < HEADER.size:

@@ -118,6 +118,7 @@ def test_wrong_replies_are_noticed(echo: Echo, load: Loader) -> None:
     tally = asking.run(SECONDS)
     asking.close()
     assert tally.faults == {"rcode 2, not 0": tally.sampled}
+    assert tally.examples["rcode 2, not 0"].endswith(".shop.svc.cluster.local A")
 
 
 @pytest.mark.parametrize("load", LOADS[:2])

@@ -48,7 +48,7 @@ def test_replies_are_right(server: Server, tmp_path: Path) -> None:
             load.close()
             assert tally.received, scenario.name
             assert tally.sampled, scenario.name
-            assert not tally.faults, scenario.name
+            assert not tally.examples, scenario.name
     finally:
         started.stop()
 
