@@ -1,0 +1,170 @@
+"""What a control plane makes of a set of manifests: every object that DNS would be told of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple, TypeAlias, TypeVar, cast
+
+from kdns.cluster.manifests.addresses import Settings
+from kdns.cluster.manifests.controllers import Slices
+from kdns.cluster.manifests.documents import ManifestError
+from kdns.cluster.manifests.kinds import (
+    Declaration,
+    Declared,
+    DeclaredService,
+    DeclaredServicePort,
+    DeclaredServiceSpec,
+    Endpoints,
+    Place,
+    Workload,
+)
+from kdns.cluster.manifests.pods import Made, Pods
+from kdns.cluster.manifests.services import serve
+from kdns.cluster.objects import (
+    SERVICE_NAME_LABEL,
+    Endpoint,
+    EndpointConditions,
+    EndpointPort,
+    EndpointSlice,
+    Kind,
+    Metadata,
+    Namespace,
+    Object,
+    Pod,
+    Service,
+)
+
+Key: TypeAlias = tuple[Kind, str, str]
+
+NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
+
+_SELF = Place("the embedded control plane", 0)
+_API_SERVER_PORT = 6443
+_KINDS: dict[type[Object], Kind] = {
+    Namespace: "Namespace",
+    Service: "Service",
+    EndpointSlice: "EndpointSlice",
+    Pod: "Pod",
+}
+
+T = TypeVar("T", bound=Declaration)
+
+
+class Filled(NamedTuple):
+    """Every object by kind, namespace and name; what was refused is in `errors` instead."""
+
+    objects: dict[Key, Object]
+    errors: list[ManifestError]
+
+
+def key(item: Object) -> Key:
+    """What an object is known by in a feed; `namespace` is "" for a Namespace."""
+    return _KINDS[type(item)], item.metadata.namespace, item.metadata.name
+
+
+class ControlPlane:
+    """Fills in what manifests leave to an API server and its controllers.
+
+    What comes out depends on the manifests alone. Of the time before, objects that would be made
+    the same again are kept, so that a change costs little in a large folder.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._pods: dict[tuple[str, str, str], Made] = {}
+        self._slices = Slices()
+
+    def fill(self, declared: Iterable[Declared]) -> Filled:
+        """Every object, in a lasting order, whatever file holds what.
+
+        The order of files decides between two that claim the same thing: the first has it.
+        """
+        first, errors = _without_duplicates(sorted(declared, key=lambda item: item.place))
+        if ("Service", "default", "kubernetes") not in first:
+            first = {("Service", "default", "kubernetes"): _kubernetes(self._settings), **first}
+        services = [item for item in first.values() if item.kind == "Service"]
+        served, refused = serve(services, self._settings)
+        items = sorted(first.values(), key=lambda item: (item.namespace, item.kind, item.name))
+        pods = Pods(self._settings, self._pods)
+        declared_pods = [item for item in items if item.kind == "Pod"]
+        pods.declare(declared_pods)
+        pods.run([item for item in items if isinstance(item.object, Workload)], declared_pods)
+        self._pods = pods.made
+        slices = self._slices.make(
+            list(_objects(items, EndpointSlice)),
+            list(_objects(items, Endpoints)),
+            served,
+            pods.groups,
+        )
+        if not any(_of_kubernetes(made) for made in slices):
+            slices.append(_kubernetes_slice(pods))
+        objects: chain[Object] = chain(
+            _namespaces(items),
+            (service.object for service in served.values()),
+            slices,
+            (pod.object for group in pods.groups for pod in group.pods),
+        )
+        return Filled({key(item): item for item in objects}, errors + refused + pods.errors)
+
+
+def _without_duplicates(
+    declared: Iterable[Declared],
+) -> tuple[dict[tuple[str, str, str], Declared], list[ManifestError]]:
+    first: dict[tuple[str, str, str], Declared] = {}
+    errors = []
+    for item in declared:
+        holder = first.setdefault((item.kind, item.namespace, item.name), item)
+        if holder is not item:
+            place = f"{holder.place.path}:{holder.place.line}"
+            problem = f"declared before in {place}, which holds: take one of the two out"
+            errors.append(ManifestError(*item.place, item.subject, problem))
+    return first, errors
+
+
+def _objects(items: list[Declared], of: type[T]) -> Iterator[T]:
+    return (cast("T", item.object) for item in items if isinstance(item.object, of))
+
+
+def _namespaces(items: list[Declared]) -> Iterator[Namespace]:
+    given = {item.name: item.object.metadata for item in items if item.kind == "Namespace"}
+    used = {item.namespace for item in items if item.namespace}
+    for name in sorted(used | given.keys() | {"default", "kube-system"}):
+        metadata = given.get(name) or Metadata(name=name)
+        yield Namespace(
+            Metadata(
+                name=name,
+                uid=metadata.uid,
+                labels={**metadata.labels, NAMESPACE_NAME_LABEL: name},
+                annotations=metadata.annotations,
+            )
+        )
+
+
+def _kubernetes(settings: Settings) -> Declared:
+    """The API server's own Service, at the first address of the primary range."""
+    labels = {"component": "apiserver", "provider": "kubernetes"}
+    address = str(settings.service_ranges[0].network_address + 1)
+    ports = [DeclaredServicePort(443, "https", target_port=_API_SERVER_PORT)]
+    spec = DeclaredServiceSpec(cluster_ip=address, cluster_ips=[address], ports=ports)
+    metadata = Metadata(name="kubernetes", namespace="default", labels=labels)
+    return Declared(_SELF, "Service", DeclaredService(metadata, spec))
+
+
+def _of_kubernetes(made: EndpointSlice) -> bool:
+    return made.metadata.namespace == "default" and "kubernetes" in (
+        made.service,
+        made.metadata.name,
+    )
+
+
+def _kubernetes_slice(pods: Pods) -> EndpointSlice:
+    """The API server has no pod here: its endpoint is the first address of the pod range."""
+    labels = {SERVICE_NAME_LABEL: "kubernetes"}
+    pool = pods.pools[0]
+    return EndpointSlice(
+        Metadata(name="kubernetes", namespace="default", labels=labels),
+        f"IPv{pool.network.version}",
+        [Endpoint([str(pool.first)], EndpointConditions(ready=True))],
+        [EndpointPort(_API_SERVER_PORT, "https", "TCP")],
+    )

@@ -1,0 +1,188 @@
+"""A folder of manifests as a feed, and as a one-shot load."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from kdns.cluster.feed import Delete, Event, Synced, Upsert
+from kdns.cluster.manifests.addresses import Settings
+from kdns.cluster.manifests.controlplane import ControlPlane, Key
+from kdns.cluster.manifests.documents import ManifestError
+from kdns.cluster.manifests.files import Files, Report, by_place, unreadable
+from kdns.cluster.objects import Object
+
+POLL_SECONDS = 0.4
+
+_BATCH = 64  # events between two turns of the event loop
+_log = logging.getLogger("plugin/kubernetes")
+
+
+class Loaded(NamedTuple):
+    """Objects in feed order, and everything that is wrong, by path and line."""
+
+    objects: list[Object]
+    errors: list[ManifestError]
+
+
+def load(path: str | os.PathLike[str], settings: Settings | None = None) -> Loaded:
+    """Everything below `path`, a folder or one file. Raises ManifestError where it is missing."""
+    _require(path)
+    view = _View(path, settings or Settings(), time.time)
+    view.refresh()
+    errors = [report.error for report in view.reports]
+    return Loaded(list(view.objects.values()), errors)
+
+
+class ManifestFolder:
+    """Feed of the manifests below `path`: a folder, or one file.
+
+    Every `poll_seconds` the folder is looked at again; `sleep` is how to wait for that, `clock` the
+    wall clock in seconds. Raises ManifestError where `path` is not there. Afterwards a folder that
+    has gone, and files with errors, are logged once a change and counted in `errors_total`, and
+    what they held stays served. `errors` is what is wrong now, `objects` how many objects there
+    are, `changes_total` how often the folder was found changed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        settings: Settings | None = None,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        _require(path)
+        self.path = os.fspath(path)
+        self.settings = settings or Settings()
+        self.errors: list[ManifestError] = []
+        self.errors_total = 0
+        self.changes_total = 0
+        self.objects = 0
+        self._poll_seconds = poll_seconds
+        self._sleep = sleep
+        self._clock = clock
+
+    async def events(self) -> AsyncIterator[Event]:
+        """As `Feed.events`; each call is a view of its own, with everything from the start."""
+        view = _View(self.path, self.settings, self._clock)
+        reported: set[tuple[str, bytes]] = set()
+        changes = await asyncio.to_thread(view.refresh)
+        self._report(view, reported)
+        async for event in _paced(changes):
+            yield event
+        yield Synced()
+        while True:
+            await self._sleep(self._poll_seconds)
+            try:
+                changes = await asyncio.to_thread(view.refresh)
+            except Exception:  # noqa: BLE001 - a defect met by one manifest must not end the feed
+                self.errors_total += 1
+                _log.exception("%s: this change is not served, what was before stays", self.path)
+                continue
+            self._report(view, reported)
+            self.changes_total += changes != _UNCHANGED
+            async for event in _paced(changes):
+                yield event
+
+    def _report(self, view: _View, reported: set[tuple[str, bytes]]) -> None:
+        """Log what is wrong since the last time; the same line in other content is news."""
+        reports = view.reports
+        for report in reports:
+            if (str(report.error), report.digest) not in reported:
+                self.errors_total += 1
+                note = " (what was served before stays)" if report.held else ""
+                _log.error("%s%s", report.error, note)
+        reported.clear()
+        reported.update((str(report.error), report.digest) for report in reports)
+        self.errors = [report.error for report in reports]
+        self.objects = len(view.objects)
+
+
+class _Changes(NamedTuple):
+    gone: list[Key]
+    upserted: list[Object]
+
+
+_UNCHANGED = _Changes([], [])
+
+
+class _View:
+    """Files and what was made of them last; blocking, for one thread."""
+
+    def __init__(
+        self, path: str | os.PathLike[str], settings: Settings, clock: Callable[[], float]
+    ) -> None:
+        self._files = Files(path, clock)
+        self._plane = ControlPlane(settings)
+        self._refused: list[Report] = []
+        self._filled = False
+        self.objects: dict[Key, Object] = {}
+
+    @property
+    def reports(self) -> list[Report]:
+        """Everything that is wrong now, by path and line."""
+        return by_place(self._files.reports + self._refused)
+
+    def refresh(self) -> _Changes:
+        """Look again; what has changed in the objects, computed whole."""
+        with _uncollected():
+            if not self._files.refresh() and self._filled:
+                return _UNCHANGED
+            return self._refill()
+
+    def _refill(self) -> _Changes:
+        filled = self._plane.fill(self._files.declared)
+        gone = [key for key in reversed(self.objects) if key not in filled.objects]
+        upserted: list[Object] = []
+        for key, made in filled.objects.items():
+            before = self.objects.get(key)
+            if before is made:
+                continue
+            if before == made:
+                filled.objects[key] = before  # the one that the reader of the feed has
+            else:
+                upserted.append(made)
+        self.objects = filled.objects
+        self._refused = [Report(error, b"", held=False) for error in filled.errors]
+        self._filled = True
+        return _Changes(gone, upserted)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the cyclic collector, which a third of a large load's time would go to: a load makes
+    containers by the 100,000, and no cycles."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def _paced(changes: _Changes) -> AsyncIterator[Event]:
+    """One by one, with a turn for the event loop between batches."""
+    deletes: Iterator[Event] = (Delete(*key) for key in changes.gone)
+    for index, event in enumerate(chain(deletes, map(Upsert, changes.upserted))):
+        if index % _BATCH == 0:
+            await asyncio.sleep(0)
+        yield event
+
+
+def _require(path: str | os.PathLike[str]) -> None:
+    try:
+        Path(path).stat()
+    except OSError as error:
+        raise ManifestError(os.fspath(path), 0, "", unreadable(error)) from None
