@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.load import NoAnswer
+from bench.peers.process import core_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,8 +23,8 @@ SETTLE_SECONDS = 15.0
 class Round(NamedTuple):
     """One server's turn at one scenario. Latencies are in microseconds, None where not taken.
 
-    `busy` is the part of a core the server used; where it is below 1 the load, not the server, may
-    have set `rate` (queries a second).
+    `busy` is the part of its core that the server used, `others` the part that all else had; where
+    `busy` is below 1 the load, not the server, may have set `rate` (queries a second).
     """
 
     scenario: str
@@ -36,6 +37,7 @@ class Round(NamedTuple):
     rate: float
     cpu_us: float
     busy: float
+    others: float
     reply_bytes: float
     sampled: int
     faults: dict[str, int]
@@ -61,13 +63,20 @@ class Summary(NamedTuple):
 
 
 def measure(
-    load: Load, process: ServerProcess, seconds: float, *, scenario: str, server: str, carrier: str
+    load: Load,
+    process: ServerProcess,
+    core: int,
+    seconds: float,
+    *,
+    scenario: str,
+    server: str,
+    carrier: str,
 ) -> Round:
-    """One round. Raises NoAnswer, also where all replies were lost."""
+    """One round with the server on `core`. Raises NoAnswer, also where all replies were lost."""
     load.run(WARM_UP)
-    before = process.cpu_seconds()
+    core_before, before = core_seconds(core), process.cpu_seconds()
     tally = load.run(seconds)
-    cpu = process.cpu_seconds() - before
+    cpu, used = process.cpu_seconds() - before, core_seconds(core) - core_before
     if not tally.received:
         raise NoAnswer("no reply to any query")
     p50, p99, longest = latencies(tally)
@@ -82,6 +91,7 @@ def measure(
         rate=tally.received / tally.seconds,
         cpu_us=cpu / tally.received * 1e6,
         busy=cpu / tally.seconds,
+        others=max(0.0, used - cpu) / tally.seconds,
         reply_bytes=tally.reply_bytes,
         sampled=tally.sampled,
         faults={f"{what} ({tally.examples[what]})": n for what, n in tally.faults.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 SATURATED = 0.95
 """Part of a core above which a server, not the load, set the rate."""
+
+DISTURBED = 0.05
+"""Part of the server's core, in the median round, that others may have in a run worth quoting."""
+
+DISTURBED = 0.05
+"""Part of the server's core, in the median round, that others may have in a run worth quoting."""
 
 _MIB = 1 << 20
 
@@ -108,9 +115,8 @@ def tables(results: Results) -> str:
         for (scenario, server), one in found.items()
         if one.lost
     ]
-    return "\n\n".join(
-        filter(None, [*parts, "\n".join(results.left_out + results.failures + wrong + lost)])
-    )
+    notes = results.left_out + results.failures + wrong + lost + _disturbance(results)
+    return "\n\n".join(filter(None, [*parts, "\n".join(notes)]))
 
 
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -147,6 +153,14 @@ def _cpu(
             goal += " met" if less >= (scenario.goal or 0) else " missed"
         rows.append([scenario.title, *(cell(scenario.name, name) for name in servers), goal])
     return table("CPU a query, µs (times less than CoreDNS)", ["", *servers, "kdns's goal"], rows)
+
+
+def _disturbance(results: Results) -> list[str]:
+    """A line where others had too much of the core for the numbers to be quoted."""
+    others = statistics.median([one.others for one in results.rounds] or [0.0])
+    if others < DISTURBED:
+        return []
+    return [f"not to be quoted: others had {others:.0%} of the server's core while it was measured"]
 
 
 def _rate(one: Summary) -> str:

@@ -118,6 +118,7 @@ def _take_turns(
                     one = measure(
                         load,
                         server.process,
+                        plan.cores.server,
                         plan.seconds,
                         scenario=scenario.name,
                         server=server.name,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.peers.process import NotStarted, ServerProcess, free_ports
+from bench.peers.process import NotStarted, ServerProcess, core_seconds, free_ports, running_on
 
 SPIN = "import time\nwhile time.process_time() < 0.2: pass\n"
 
@@ -47,6 +47,16 @@ time.sleep(60)
         eventually(process, "ended")
         assert process.cpu_seconds() > alive - 0.02
         assert len(process.pids()) == 1
+
+
+def test_a_core_counts_whoever_uses_it(tmp_path: Path) -> None:
+    core = min(os.sched_getaffinity(0))
+    before = core_seconds(core)
+    with running_on([core]), python(SPIN, tmp_path / "log") as process:
+        process.wait_until(lambda: process.cpu_seconds() > 0.1, 30)
+        assert core_seconds(core) - before >= 0.08
+    with pytest.raises(ValueError, match="no core"):
+        core_seconds(10_000)
 
 
 def test_memory_is_that_of_the_process(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ def turn(server: str, cpu_us: float, scenario: str = "hits", **other: object) ->
         "rate": 100_000.0,
         "cpu_us": cpu_us,
         "busy": 1.0,
+        "others": 0.2,
         "reply_bytes": 100.0,
         "sampled": 10,
         "faults": {},
@@ -69,6 +70,7 @@ def test_tables_say_what_was_found() -> None:
         "dnsmasq is left out",
         "4.50",
         "1.25",
+        "20% of the server's core",
     ):
         assert part in said
     [resident] = [line for line in said.splitlines() if line.startswith("full")]
