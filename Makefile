@@ -7,7 +7,11 @@ BIN := $(VENV)/bin
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run
-	@$(BIN)/python -m examples
+	@echo 'Serving examples/ on 127.0.0.1:1053; Ctrl-C ends it. Try:'
+	@echo '  dig @127.0.0.1 -p 1053 storefront.shop.svc.cluster.local'
+	@echo '  dig @127.0.0.1 -p 1053 _postgres._tcp.db.data.svc.cluster.local SRV'
+	@echo '  dig @127.0.0.1 -p 1053 db-0.db.data.svc.cluster.local'
+	@echo '  dig @127.0.0.1 -p 1053 -x 10.96.0.10'
 	@exec $(BIN)/kdns --manifests examples
 
 test: lint
