@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdns.records.holders import Holders
+
+STEPS = st.lists(st.tuples(st.sampled_from([b"a", b"b"]), st.integers(0, 14)), max_size=80)
+
+
+@given(STEPS)
+def test_holders_are_an_ordered_set_for_each_token(steps):
+    """Each step takes the token up, or gives it back where it was held."""
+    holders: Holders[int] = Holders()
+    model: dict[bytes, list[int]] = {}
+    for token, holder in steps:
+        held = model.setdefault(token, [])
+        if holder in held:
+            held.remove(holder)
+            assert holders.remove(token, holder) == (not held)
+        else:
+            assert holders.add(token, holder) == (not held)
+            held.append(holder)
+        assert list(holders.get(token)) == held
+        assert (token in holders) == bool(held)
+        assert set(holders) == {each for each, held in model.items() if held}
+        assert len(holders) == len(set(holders))
+
+
+def test_replace():
+    holders: Holders[str] = Holders()
+    for number in range(12):
+        holders.add(b"many", str(number))
+    holders.replace(b"many", "3", "x")
+    assert sorted(holders.get(b"many")) == sorted([*"012456789", "10", "11", "x"])
+    holders.add(b"one", "y")
+    holders.replace(b"one", "y", "z")
+    assert list(holders.get(b"one")) == ["z"]
+
+
+def test_nobody():
+    holders: Holders[str] = Holders()
+    assert list(holders.get(b"a")) == []
+    assert b"a" not in holders
