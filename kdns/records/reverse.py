@@ -1,0 +1,110 @@
+"""The reverse zone: PTR records of cluster IPs and of endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from kdns.dns import codes
+from kdns.dns.names import MAX_NAME, labels
+from kdns.dns.rdata import RRset
+from kdns.dns.reply import Reply
+from kdns.records.address import IN_ADDR_ARPA, IP6_ARPA, IPV4, IPV6, from_reverse
+from kdns.records.entries import namespace_of
+from kdns.records.nameservers import NS_DNS
+from kdns.records.options import ZoneOptions
+from kdns.records.store import Store, address_token
+from kdns.records.zone import Zone, within
+
+_ARPA_LABELS: Final = 2
+_MAX_TARGETS: Final = 256
+
+
+class ReverseZone(Zone):
+    """A zone at or below in-addr.arpa or ip6.arpa; targets are in the zone `target_origin`.
+
+    Raises ValueError for an origin elsewhere.
+    """
+
+    def __init__(
+        self, store: Store, origin: bytes, target_origin: bytes, options: ZoneOptions
+    ) -> None:
+        super().__init__(store, origin, options)
+        if within(origin, IN_ADDR_ARPA):
+            self._family = IPV4
+        elif within(origin, IP6_ARPA):
+            self._family = IPV6
+        else:
+            raise ValueError(f"{origin!r} is neither below in-addr.arpa nor below ip6.arpa")
+        self._target_origin = target_origin
+        self._base = b"\x03svc" + target_origin
+
+    def _look_up(self, name: bytes, qtype: int) -> Reply:
+        if name == self.origin and qtype in (codes.SOA, codes.ANY):
+            return self._apex_soa()
+        if name == self.origin and qtype == codes.NS:
+            server = RRset(name, codes.NS, self.options.ttl, (NS_DNS + self._target_origin,))
+            return self._reply(answer=[server])
+        digits = from_reverse(labels(name)[:-_ARPA_LABELS], self._family)
+        if digits is None:
+            return self._nxdomain()
+        if len(digits) == 2 * self._family:
+            return self._pointer(name, bytes.fromhex(digits), qtype)
+        if name == self.origin:
+            return self._nodata()
+        reply = self._nodata() if self._is_above(digits) else self._nxdomain()
+        # Addresses come and go below a partial name without a word to it.
+        reply.lifetime = 0
+        return reply
+
+    def _pointer(self, name: bytes, packed: bytes, qtype: int) -> Reply:
+        targets, reads = self._targets(packed)
+        if not targets:
+            return self._nodata(reads) if name == self.origin else self._nxdomain(reads)
+        if qtype not in (codes.PTR, codes.ANY):
+            return self._nodata(reads)
+        return self._reply(
+            answer=[RRset(name, codes.PTR, self.options.ttl, targets)],
+            reads=reads,
+        )
+
+    def _targets(self, packed: bytes) -> tuple[list[bytes], Iterable[bytes]]:
+        """Names of an address, and what was read to know them: a cluster IP's service alone, else
+        one for each endpoint and service (CoreDNS)."""
+        reads = {address_token(packed): None}
+        services = []
+        for key in self.store.cluster_ips.get(packed):
+            namespace = namespace_of(key)
+            reads.update(dict.fromkeys((namespace, key)))
+            if self.exposes(namespace):
+                services.append(key + self._base)
+        if services:
+            # Two services have one cluster IP for as long as it takes to hear that one is gone.
+            return [min(services)], reads
+        found: dict[bytes, None] = {}
+        for entry in () if self.options.noendpoints else self.store.endpoints.get(packed):
+            namespace = namespace_of(entry.key)
+            reads.update(dict.fromkeys((namespace, entry.key)))
+            node = self.store.nodes[entry.key]
+            if (
+                not self.exposes(namespace)
+                or node.service is None
+                or node.service.kind == "ExternalName"
+            ):
+                continue
+            for group in node.groups(entry):
+                names = (own + entry.key + self._base for own in group.labels_of(packed))
+                found.update(dict.fromkeys(name for name in names if len(name) <= MAX_NAME))
+            if len(found) >= _MAX_TARGETS:
+                break
+        return list(found), reads
+
+    def _is_above(self, digits: str) -> bool:
+        """Whether an address of the store begins with these digits."""
+        ends = "0123456789abcdef" if len(digits) % 2 else ("",)
+        return any(self._is_known(bytes.fromhex(digits + end)) for end in ends)
+
+    def _is_known(self, prefix: bytes) -> bool:
+        if len(prefix) < self._family:
+            return prefix in self.store.prefixes[self._family]
+        return prefix in self.store.cluster_ips or prefix in self.store.endpoints
