@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 2
 _SVG = "http://www.w3.org/2000/svg"
-_PANEL, _NAMES, _NUMBERS = 400, 92, 96  # widths: of a panel, and beside its bars
+_PANEL, _NAMES, _NUMBERS = 400, 98, 96  # widths: of a panel, and beside its bars
 _LINE, _BAR, _TITLE, _GAP = 16, 10, 22, 14  # heights
 _MARGIN, _HEAD = 16, 44
 

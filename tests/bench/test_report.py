@@ -32,6 +32,7 @@ def results() -> Results:
     found = Results({}, {"kdns": "kdns-1", "coredns": "CoreDNS-1", "nsd": "NSD 4"})
     found.rounds += [turn("kdns", us) for us in (2.0, 9.0, 2.5)]
     found.rounds += [turn("coredns", us) for us in (30.0, 40.0, 50.0)]
+    found.rounds.append(turn("coredns+cache", 10.0))
     found.rounds += [
         turn("coredns", 50.0, "paced", p50=40.0, p99=90.0, longest=400.0),
         turn("kdns", 25.0, "paced", p50=20.0, p99=70.0, longest=300.0, lost=3),
@@ -60,7 +61,7 @@ def test_tables_say_what_was_found() -> None:
     said = tables(results())
     for part in (
         "2.50 (16.0x)",
-        "12x met",
+        "12x met, 6x cached missed",
         "25.00 (2.0x)",
         "2.5x missed",
         "> 100.0",
@@ -84,7 +85,7 @@ def test_a_table_is_aligned_and_nothing_without_rows() -> None:
 
 def test_json_holds_every_round() -> None:
     read = json.loads(json.dumps(results().as_json()))
-    assert len(read["rounds"]) == 9
+    assert len(read["rounds"]) == 10
     assert read["summaries"][0]["server"] == "kdns"
     assert read["churn_us"]["kdns"]["longest"] == 4500.0
 
