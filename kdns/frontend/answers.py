@@ -7,6 +7,7 @@ set aside.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import Final
 
 from kdns.dns.canonical import Canonical, canonical
@@ -67,7 +68,9 @@ class Shelf:
     def put(self, key: bytes, answer: Kept, reads: tuple[bytes, ...]) -> None:
         self.drop(key)
         if len(self.kept) >= self._capacity:
-            self.drop(next(iter(self.kept)))
+            # Several at once, as a dict walks past what was taken out of its front each time.
+            for oldest in list(islice(self.kept, 1 + self._capacity // 256)):
+                self.drop(oldest)
         self.kept[key] = answer
         self._reads[key] = reads
         for name in reads:

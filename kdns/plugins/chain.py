@@ -48,7 +48,8 @@ class Router:
     def undivided(self, origin: bytes) -> bool:
         """Whether all names below `origin` belong to the block that `origin` itself belongs to."""
         return not any(
-            other != origin and any(suffix == origin for _, suffix in suffixes(other))
+            other != origin
+            and (origin == ROOT or any(suffix == origin for _, suffix in suffixes(other)))
             for other in self._blocks
         )
 

@@ -124,7 +124,10 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
 
 def _also_made_from(found: Reply, missing: Reply) -> Reply:
     """What another plugin answers for a name for as long as it is missing here."""
-    return found.changed(reads=found.reads + missing.reads, denial=None)
+    lifetimes = [each for each in (found.lifetime, missing.lifetime) if each is not None]
+    return found.changed(
+        reads=found.reads + missing.reads, lifetime=min(lifetimes, default=None), denial=None
+    )
 
 
 def _zones(tokens: Sequence[Token], site: Site) -> list[bytes]:
