@@ -1,0 +1,166 @@
+"""The memory of answers: what it holds, for how long, and how much of it."""
+
+from __future__ import annotations
+
+import dns.message
+import pytest
+
+from kdns.dns.canonical import canonical
+from kdns.dns.reply import EPOCH
+from kdns.frontend.answers import Answers, Kept, Shelf
+from kdns.telemetry.traffic import Labels, Tally
+
+LABELS = Labels("dns://:53", ".", "", "udp", "1", "A", False, "NOERROR", "", 30, 40)
+SERIAL = EPOCH + b"serial"
+
+
+def kept(rest: bytes = b"answer") -> Kept:
+    return Kept(rest, Tally(LABELS))
+
+
+def form(name: str, qtype: str = "A"):
+    found = canonical(dns.message.make_query(name, qtype).to_wire())
+    assert found is not None
+    return found
+
+
+def indexed(shelf: Shelf) -> dict[bytes, set[bytes]]:
+    """What the index of a shelf says, however it says it."""
+    return {name: keys if isinstance(keys, set) else {keys} for name, keys in shelf._keys.items()}
+
+
+def test_a_kept_answer_counts_itself() -> None:
+    answer = kept()
+    assert [answer.whole() for _ in range(3)] == [b"answer"] * 3
+    assert answer.tally.count == 3
+
+
+def test_a_ring_takes_turns() -> None:
+    answer = kept(b"<")
+    answer.rotate(b"aabbcc" * 2, 2, 4, b">")
+    assert [answer.whole() for _ in range(4)] == [b"<bbcc>", b"<ccaa>", b"<aabb>", b"<bbcc>"]
+
+
+def test_what_was_made_from_a_name_goes_with_it() -> None:
+    shelf = Shelf(10)
+    shelf.put(b"1", kept(), (b"a", b"b"))
+    shelf.put(b"2", kept(), (b"b",))
+    shelf.put(b"3", kept(), ())
+    shelf.forget([b"b", b"nothing"])
+    assert set(shelf.kept) == {b"3"}
+    assert indexed(shelf) == {}
+    shelf.forget([b"a", b"b"])
+    assert set(shelf.kept) == {b"3"}
+
+
+def test_an_answer_put_again_is_read_anew() -> None:
+    shelf = Shelf(10)
+    shelf.put(b"1", kept(b"old"), (b"a",))
+    shelf.put(b"1", kept(b"new"), (b"b", b"b"))
+    shelf.forget([b"a"])
+    assert shelf.kept[b"1"].rest == b"new"
+    shelf.forget([b"b"])
+    assert not shelf.kept
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 100, 1000])
+def test_a_shelf_is_bounded(capacity: int) -> None:
+    shelf = Shelf(capacity)
+    count = capacity * 3 + 7
+    for n in range(count):
+        shelf.put(b"%d" % n, kept(), (b"name%d" % (n % 5), b"own%d" % n))
+        assert len(shelf.kept) <= capacity
+        assert b"%d" % n in shelf.kept
+    oldest, newest = int(next(iter(shelf.kept))), int(list(shelf.kept)[-1])
+    assert newest == count - 1
+    assert newest - oldest == len(shelf.kept) - 1
+    assert len(shelf.kept) > capacity * 0.98 - 1
+    held = {key for keys in indexed(shelf).values() for key in keys}
+    assert held == set(shelf.kept)
+    assert len(indexed(shelf)) <= 5 + len(shelf.kept)
+    shelf.clear()
+    assert not shelf.kept
+    assert not indexed(shelf)
+
+
+def test_the_tables_that_frontends_hold_on_to_stay_the_same() -> None:
+    answers = Answers(2)
+    lasting, epochal = answers.lasting, answers.epochal
+    for name in "abcd":
+        answers.keep(form(name), kept(), (b"x",))
+        answers.keep(form(name + "x"), kept(), (b"x", SERIAL))
+    answers.forget([b"x", SERIAL])
+    answers.clear()
+    answers.keep(form("a"), kept(), ())
+    assert lasting is answers.lasting
+    assert epochal is answers.epochal
+    assert len(lasting) == 1
+
+
+def test_what_reads_an_epoch_goes_with_it() -> None:
+    answers = Answers()
+    answers.keep(form("lasting"), kept(), (b"a",))
+    answers.keep(form("epochal"), kept(), (b"a", SERIAL))
+    answers.keep(form("other"), kept(), (b"b", SERIAL))
+    assert (len(answers.lasting), len(answers.epochal)) == (1, 2)
+    answers.forget([b"b"])
+    assert (len(answers.lasting), len(answers.epochal)) == (1, 1)
+    answers.forget([SERIAL])
+    assert (len(answers.lasting), len(answers.epochal)) == (1, 0)
+    answers.forget([b"a"])
+    assert (len(answers.lasting), len(answers.epochal)) == (0, 0)
+
+
+def test_an_answer_is_spliced_behind_the_asker_s_own_header_and_question() -> None:
+    answers = Answers()
+    rest = bytes.fromhex("8580 0001 0001 0000 0000") + b"\3web\0\0\1\0\1" + b"RECORDS"
+    answers.keep(form("web"), kept(rest), ())
+    asked = dns.message.make_query("wEb", "A", id=0xABCD).to_wire()
+    assert answers.recall(asked) == b"\xab\xcd" + rest[:10] + b"\3wEb\0\0\1\0\1" + b"RECORDS"
+    assert answers.recall(dns.message.make_query("wEb", "AAAA").to_wire()) is None
+
+
+class Zone:
+    """Denies what begins with `no`."""
+
+    origin = b"\4zone\0"
+
+    def __init__(self):
+        self.denied = True
+
+    def denies(self, name):
+        return self.denied and name[1:3] == b"no"
+
+
+def test_a_template_answers_for_names_of_one_length() -> None:
+    answers, zone = Answers(), Zone()
+    rest = bytes.fromhex("8583 0001 0000 0001 0000") + b"\4no-a\4zone\0\0\1\0\1" + b"SOA"
+    answers.keep_denial(form("no-a.zone"), kept(rest), zone)
+
+    def recalled(name, qtype="A"):
+        found = answers.recall(dns.message.make_query(name, qtype).to_wire())
+        return found and found[12:]
+
+    assert recalled("no-b.zone") == b"\4no-b\4zone\0\0\1\0\1SOA"
+    assert recalled("NO-c.ZONE") == b"\4NO-c\4ZONE\0\0\1\0\1SOA"
+    assert recalled("no-bb.zone") is None
+    assert recalled("no-b.zone", "AAAA") is None
+    assert recalled("yes-.zone") is None
+    assert recalled("no-b.enoz") is None
+    zone.denied = False
+    assert recalled("no-b.zone") is None
+    zone.denied = True
+    answers.forget([b"unrelated"])
+    assert recalled("no-b.zone") is not None
+    answers.forget([SERIAL])
+    assert recalled("no-b.zone") is None
+
+
+def test_templates_are_bounded() -> None:
+    answers, zone = Answers(), Zone()
+    for n in range(10_000):
+        asked = dns.message.make_query("no.zone", 1 + n % 65000, use_edns=0, payload=n).to_wire()
+        found = canonical(asked)
+        assert found is not None
+        answers.keep_denial(found, kept(), zone)
+        assert len(answers._templates) <= 4096
