@@ -8,7 +8,7 @@ from operator import is_
 from typing import NamedTuple, TypeAlias
 
 from kdns.cluster.manifests.addresses import suffix
-from kdns.cluster.manifests.kinds import DeclaredService, Endpoints, EndpointSubset, PodSpec
+from kdns.cluster.manifests.kinds import DeclaredService, Endpoints, PodSpec
 from kdns.cluster.manifests.pods import Group
 from kdns.cluster.manifests.services import Served
 from kdns.cluster.manifests.validation import family
@@ -140,28 +140,25 @@ def select(served: Served, groups: Sequence[Group], names: Names) -> Iterator[En
 
 
 def mirror(endpoints: Endpoints, names: Names) -> Iterator[EndpointSlice]:
-    """Slices of an Endpoints object, one for each subset and family; as `select` for `names`."""
+    """Slices of an Endpoints object, one for each family and set of ports; as `select` for `names`.
+
+    An address that is given twice is ready only where it is never given as not ready.
+    """
     metadata = endpoints.metadata
     labels = {**metadata.labels, SERVICE_NAME_LABEL: metadata.name, MANAGED_BY_LABEL: MIRRORING}
-    for subset in endpoints.subsets:
-        ports = tuple(EndpointPort(port.port, port.name, port.protocol) for port in subset.ports)
-        groups: defaultdict[str, list[Endpoint]] = defaultdict(list)
-        for address_type, endpoint in _mirrored(subset):
-            groups[address_type].append(endpoint)
-        for address_type, group in sorted(groups.items()):
-            yield from _slices(metadata, labels, address_type, ports, group, names)
-
-
-def _mirrored(subset: EndpointSubset) -> Iterator[tuple[str, Endpoint]]:
-    for addresses, conditions in (
-        (subset.addresses, _READY),
-        (subset.not_ready_addresses, _NOT_READY),
-    ):
-        for address in addresses:
-            yield (
-                family(address.ip),
-                Endpoint([address.ip], conditions, address.hostname or None, address.target_ref),
+    groups: defaultdict[tuple[str, Ports], dict[str, Endpoint]] = defaultdict(dict)
+    for conditions in (_READY, _NOT_READY):
+        for subset in endpoints.subsets:
+            ready = conditions is _READY
+            ports = tuple(
+                EndpointPort(port.port, port.name, port.protocol) for port in subset.ports
             )
+            for address in subset.addresses if ready else subset.not_ready_addresses:
+                groups[family(address.ip), ports][address.ip] = Endpoint(
+                    [address.ip], conditions, address.hostname or None, address.target_ref
+                )
+    for (address_type, ports), group in groups.items():
+        yield from _slices(metadata, labels, address_type, ports, list(group.values()), names)
 
 
 def _names(slices: Iterable[EndpointSlice]) -> Iterator[tuple[str, str]]:

@@ -147,7 +147,7 @@ class _Builder:
             key, value = self._key(event), self._next()
             is_list = key == "items" and type(value) is SequenceStartEvent
             if not is_list or not str(tree.get("kind", "List")).endswith("List"):
-                self._put(tree, key, value, 1)
+                self._put(tree, event, value, 1)
                 continue
             while type(event := self._next()) is not SequenceEndEvent:
                 item_log = self._log = []
@@ -181,7 +181,7 @@ class _Builder:
             value = {}
             while type(inner := self._next()) is not MappingEndEvent:
                 self._log.append(inner)
-                self._put(value, self._key(inner), self._next(), depth + 1)
+                self._put(value, inner, self._next(), depth + 1)
             self._log.append(inner)
         elif type(event) is SequenceStartEvent:
             self._check(depth, event)
@@ -209,15 +209,18 @@ class _Builder:
         problem = "a key must be a plain word: is a quote or a `-` missing here?"
         raise ManifestError(self._path, _line(event), "", problem)
 
-    def _put(self, tree: Tree, key: str, event: Event, depth: int) -> None:
+    def _put(self, tree: Tree, key: Event, event: Event, depth: int) -> None:
+        name = self._key(key)
         value = self._value(event, depth)
-        if key != "<<":
-            tree[key] = value
+        if name != "<<" or not (isinstance(key, ScalarEvent) and key.implicit[0]):
+            tree[name] = value
             return
         for merged in value if isinstance(value, list) else [value]:
-            if isinstance(merged, dict):
-                for inner, inner_value in merged.items():
-                    tree.setdefault(inner, inner_value)
+            if not isinstance(merged, dict):
+                problem = "`<<` takes a mapping, or a list of them: give it `*name` of one"
+                raise ManifestError(self._path, _line(key), "", problem)
+            for inner, inner_value in merged.items():
+                tree.setdefault(inner, inner_value)
 
 
 def _scalar(text: str) -> Any:
@@ -241,15 +244,17 @@ def _locate(log: list[Event], path: Path) -> int:
     return _find(events, next(events), path)
 
 
-def _find(events: Iterator[Event], event: Event, path: Path) -> int:
-    """Line of `path` below `event`, whose children `events` continues with."""
+def _find(events: Iterator[Event], event: Event, path: Path, line: int = 0) -> int:
+    """Line of `path` below `event`, whose children `events` continues with. A value has its key's
+    `line`: where a mapping begins there is its first key, one line too far."""
+    line = line or _line(event)
     if path and type(event) is MappingStartEvent:
         for key in events:
             if type(key) is MappingEndEvent:
                 break
             value = next(events)
             if type(key) is ScalarEvent and key.value == path[0]:
-                return _find(events, value, path[1:]) if path[1:] else _line(key)
+                return _find(events, value, path[1:], _line(key))
             _skip(events, value)
     elif path and type(event) is SequenceStartEvent:
         for index, value in enumerate(events):
@@ -258,7 +263,7 @@ def _find(events: Iterator[Event], event: Event, path: Path) -> int:
             if index == path[0]:
                 return _find(events, value, path[1:])
             _skip(events, value)
-    return _line(event)
+    return line
 
 
 def _skip(events: Iterator[Event], event: Event) -> None:
@@ -287,6 +292,8 @@ def _json(path: str, content: bytes) -> Iterator[Document]:
             envelope = msgspec.json.decode(value, type=_Envelope)
         except msgspec.ValidationError:
             envelope = _Envelope()
+        except msgspec.DecodeError as error:
+            raise _not_json(path, start, error) from None
         if not envelope.kind.endswith("List"):
             yield _json_document(path, start, value, {})
             continue
@@ -296,18 +303,24 @@ def _json(path: str, content: bytes) -> Iterator[Document]:
             # between the bytes of two items there is a comma, and blanks
             found = value.index(item, at)
             line += value.count(b"\n", at, found)
-            at = found
             yield _json_document(path, line, bytes(item), parent)
+            at = found + len(bytes(item))
+            line += value.count(b"\n", found, at)
 
 
 def _json_document(path: str, line: int, value: bytes, parent: Tree) -> Document:
     try:
         tree = _unfolded(msgspec.json.decode(value), parent)
-    except msgspec.DecodeError as error:  # what the first, skipping look does not see: escapes
-        raise ManifestError(path, line, "", f"not JSON: {error}") from None
+    except msgspec.DecodeError as error:
+        raise _not_json(path, line, error) from None
     if not isinstance(tree, dict):
         raise _not_an_object(path, line, tree)
     return Document(tree, line, partial(_locate_json, value, line))
+
+
+def _not_json(path: str, line: int, error: msgspec.DecodeError) -> ManifestError:
+    """Of what skipping over a value does not see: bad escapes."""
+    return ManifestError(path, line, "", f"not JSON: {error}; correct it")
 
 
 def _json_values(path: str, content: bytes) -> Iterator[tuple[int, bytes]]:
