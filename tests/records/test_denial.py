@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,27 @@ def test_denial_of_any_name(parts):
     assert zone.denies(name) == bool(top and not may_exist.get(top[0], False))
     if zone.denies(name):
         assert {zone.lookup(name, qtype).rcode for qtype in TYPES} == {codes.NXDOMAIN}
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        b"",
+        b"\x00",
+        b"\x01x\x00\x01x",
+        b"\x02x",
+        b"\x03x",
+        b"\x3f" + b"x" * 62,
+        b"\x40" + b"x" * 64,
+        b"\xc0\x0c",
+        b"\xff" + b"x" * 16,
+        (b"\x3f" + b"x" * 63) * 4,
+    ],
+    ids=repr,
+)
+def test_malformed_names_are_not_denied(prefix):
+    assert not filled().denies(prefix + ORIGIN)
+    assert filled().denies(b"\x3f" + b"x" * 63 + ORIGIN)
 
 
 @given(relative, st.binary(max_size=3), st.integers(0, 300))

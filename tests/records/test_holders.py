@@ -27,6 +27,19 @@ def test_holders_are_an_ordered_set_for_each_token(steps):
         assert len(holders) == len(set(holders))
 
 
+def test_many_holders_leave_one_by_one():
+    """Through every way in which they are stored."""
+    holders: Holders[int] = Holders()
+    left = list(range(30))
+    for number in left:
+        holders.add(b"a", number)
+    while left:
+        gone = left.pop(len(left) // 2)
+        assert holders.remove(b"a", gone) == (not left)
+        assert list(holders.get(b"a")) == left
+    assert b"a" not in holders
+
+
 def test_replace():
     holders: Holders[str] = Holders()
     for number in range(12):
