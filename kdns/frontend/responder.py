@@ -60,14 +60,17 @@ class Responder:
         self._router = router
         self._traffic = traffic
         self._turn = 0
+        self._generation = 0
 
     def reroute(self, router: Router) -> None:
         """Answer by other server blocks from the next packet on."""
         self._router = router
+        self._generation += 1
         self.answers.clear()
 
     def forget(self, names: Collection[bytes]) -> None:
         """Store names changed: answers that were made from them hold no longer."""
+        self._generation += 1
         self.answers.forget(names)
 
     def ask(self, packet: bytes, client: Client) -> bytes | Awaitable[bytes | None] | None:
@@ -85,15 +88,23 @@ class Responder:
             answer = self._failed(query, error)
         if isinstance(answer, Reply):
             return self._finish(query, block, answer, begin)
-        return self._await(query, block, answer, begin)
+        return self._await(query, block, answer, begin, self._generation)
 
     async def _await(
-        self, query: Query, block: Block, answer: Awaitable[Reply], begin: float
+        self,
+        query: Query,
+        block: Block,
+        answer: Awaitable[Reply],
+        begin: float,
+        generation: int,
     ) -> bytes:
         try:
             reply = await answer
         except Exception as error:  # noqa: BLE001 - as in `ask`
             reply = self._failed(query, error)
+        if generation != self._generation:
+            # What it was made from may have changed while it was waited for.
+            reply = reply.changed(lifetime=0)
         return self._finish(query, block, reply, begin)
 
     def _failed(self, query: Query, error: Exception) -> Reply:
