@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -52,6 +53,9 @@ class Reply:
     reads: tuple[bytes, ...] = ()
     lifetime: float | None = None
     denial: Denial | None = None
+    transfer: Iterable[RRset] | None = None
+    """The records of a whole zone, SOA first and last, to be sent instead of the sections."""
+
     failure: str = ""
     """Why the server could not answer, for its log; "" where it could."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ from kdns.dns.names import to_text
 from kdns.dns.query import HEADER, Client, Query, Rejection, Transport, parse
 from kdns.dns.render import Body, body, heading, opt_for, rejection
 from kdns.dns.reply import Reply, refusal
+from kdns.dns.transfer import messages
 from kdns.frontend.answers import Answers, Kept
 from kdns.plugins.chain import Block, Router
 from kdns.telemetry.traffic import Labels, Tally, Traffic
@@ -28,6 +29,10 @@ _COUNTED_TYPES: Final = frozenset(
     )
 )
 """Values of the label `type`; others are "other", as a client chooses them."""
+
+
+Given = bytes | Iterator[bytes] | None
+"""One message, the messages of a zone transfer, or silence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,11 @@ class Responder:
         self._generation += 1
         self.answers.forget(names)
 
-    def ask(self, packet: bytes, client: Client) -> bytes | Awaitable[bytes | None] | None:
-        """The reply to a packet that is not in memory; None for silence. Never raises."""
+    def ask(self, packet: bytes, client: Client) -> Given | Awaitable[bytes | None]:
+        """The reply to a packet that is not in memory; None for silence. Never raises.
+
+        An iterator yields the messages of a zone transfer; TCP alone gets one.
+        """
         begin = self.clock()
         query = parse(packet, self._lane.transport, client)
         if not isinstance(query, Query):
@@ -87,7 +95,8 @@ class Responder:
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the socket lives on
             answer = self._failed(query, error)
         if isinstance(answer, Reply):
-            return self._finish(query, block, answer, begin)
+            whole = self._finish(query, block, answer, begin)
+            return whole if answer.transfer is None else messages(query, answer)
         return self._await(query, block, answer, begin, self._generation)
 
     async def _await(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -45,6 +45,8 @@ class _Connection(asyncio.Protocol):
         self._rest = b""
         self._waiting: set[asyncio.Task[None]] = set()
         self._paused = False
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._deadline = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -67,11 +69,13 @@ class _Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
+        self._writable.clear()
         self._deadline = self._frontend.now() + self._frontend.limits.write
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._paused = False
+        self._writable.set()
         self._go_on()
 
     def eof_received(self) -> bool:
@@ -133,7 +137,10 @@ class _Connection(asyncio.Protocol):
         answer = self._frontend.responder.ask(packet, self.client)
         if answer is None or isinstance(answer, bytes):
             return answer
-        task = self._frontend.loop.create_task(self._reply_later(answer))
+        later = (
+            self._send_all(answer) if isinstance(answer, Iterator) else self._reply_later(answer)
+        )
+        task = self._frontend.loop.create_task(later)
         self._waiting.add(task)
         task.add_done_callback(self._done)
         if self._held():
@@ -144,6 +151,15 @@ class _Connection(asyncio.Protocol):
         reply = await answer
         if reply is not None and not self._transport.is_closing():
             self._transport.write(len(reply).to_bytes(2, "big") + reply)
+
+    async def _send_all(self, messages: Iterator[bytes]) -> None:
+        """Send the messages of a transfer, one more each time that the client has taken some."""
+        for message in messages:
+            await self._writable.wait()
+            if self._transport.is_closing():
+                return
+            self._transport.write(len(message).to_bytes(2, "big") + message)
+            await asyncio.sleep(0)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._waiting.discard(task)

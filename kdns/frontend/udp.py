@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Final
 
 from kdns.dns.query import Client
@@ -94,6 +94,8 @@ class UdpFrontend:
         answer = self.responder.ask(packet, Client(*sender.address[:2]))
         if answer is None or isinstance(answer, bytes):
             return answer
+        if isinstance(answer, Iterator):
+            return next(answer, None)
         if len(self._waiting) >= _MAX_WAITING:
             self.dropped += 1
             if asyncio.iscoroutine(answer):
