@@ -8,7 +8,7 @@ from operator import is_
 from typing import NamedTuple, TypeAlias
 
 from kdns.cluster.manifests.addresses import suffix
-from kdns.cluster.manifests.kinds import DeclaredService, Endpoints, PodSpec
+from kdns.cluster.manifests.kinds import DeclaredService, Endpoints, GivenSlice, PodSpec
 from kdns.cluster.manifests.pods import Group
 from kdns.cluster.manifests.services import Served
 from kdns.cluster.manifests.validation import family
@@ -78,11 +78,11 @@ class Slices:
 
     def make(
         self,
-        given: Sequence[EndpointSlice],
+        given: Sequence[GivenSlice],
         endpoints: Iterable[Endpoints],
         served: dict[tuple[str, str], Served],
         groups: Iterable[Group],
-    ) -> list[EndpointSlice]:
+    ) -> list[EndpointSlice | GivenSlice]:
         """Those given, and those that the controllers would add.
 
         Given ones that a controller is said to manage, as in a dump of a live cluster, stand for
@@ -95,7 +95,7 @@ class Slices:
             (one.metadata.namespace, one.service, one.metadata.labels.get(MANAGED_BY_LABEL))
             for one in given
         }
-        slices = list(given)
+        slices: list[EndpointSlice | GivenSlice] = list(given)
         index = PodIndex(groups)
         for (namespace, name), service in served.items():
             selector = service.declared.spec.selector
@@ -161,7 +161,7 @@ def mirror(endpoints: Endpoints, names: Names) -> Iterator[EndpointSlice]:
         yield from _slices(metadata, labels, address_type, ports, list(group.values()), names)
 
 
-def _names(slices: Iterable[EndpointSlice]) -> Iterator[tuple[str, str]]:
+def _names(slices: Iterable[EndpointSlice | GivenSlice]) -> Iterator[tuple[str, str]]:
     return ((one.metadata.namespace, one.metadata.name) for one in slices)
 
 

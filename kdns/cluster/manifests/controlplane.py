@@ -36,15 +36,17 @@ from kdns.cluster.objects import (
 )
 
 Key: TypeAlias = tuple[Kind, str, str]
+Made: TypeAlias = Object | GivenSlice
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 
 _SELF = Place("the embedded control plane", 0)
 _API_SERVER_PORT = 6443
-_KINDS: dict[type[Object], Kind] = {
+_KINDS: dict[type[Made], Kind] = {
     Namespace: "Namespace",
     Service: "Service",
     EndpointSlice: "EndpointSlice",
+    GivenSlice: "EndpointSlice",
     Pod: "Pod",
 }
 
@@ -54,11 +56,11 @@ T = TypeVar("T", bound=Declaration)
 class Filled(NamedTuple):
     """Every object by kind, namespace and name; what was refused is in `errors` instead."""
 
-    objects: dict[Key, Object]
+    objects: dict[Key, Made]
     errors: list[ManifestError]
 
 
-def key(item: Object) -> Key:
+def key(item: Made) -> Key:
     """What an object is known by in a feed; `namespace` is "" for a Namespace."""
     return _KINDS[type(item)], item.metadata.namespace, item.metadata.name
 
@@ -92,14 +94,14 @@ class ControlPlane:
         pods.run([item for item in items if isinstance(item.object, Workload)], declared_pods)
         self._pods = pods.made
         slices = self._slices.make(
-            list(_objects(items, EndpointSlice)),
+            list(_objects(items, GivenSlice)),
             list(_objects(items, Endpoints)),
             served,
             pods.groups,
         )
         if not any(_of_kubernetes(made) for made in slices):
             slices.append(_kubernetes_slice(pods))
-        objects: chain[Object] = chain(
+        objects: chain[Made] = chain(
             _namespaces(items),
             (service.object for service in served.values()),
             slices,
@@ -151,7 +153,7 @@ def _kubernetes(settings: Settings) -> Declared:
     return Declared(_SELF, "Service", DeclaredService(metadata, spec))
 
 
-def _of_kubernetes(made: EndpointSlice) -> bool:
+def _of_kubernetes(made: EndpointSlice | GivenSlice) -> bool:
     return made.metadata.namespace == "default" and "kubernetes" in (
         made.service,
         made.metadata.name,

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kdns.cluster.manifests.documents import Document, ManifestError, Path, Tree, documents
-from kdns.cluster.manifests.kinds import TYPES, Declared, Place, subject
+from kdns.cluster.manifests.kinds import TYPES, Declared, GivenSlice, Place, subject
 from kdns.cluster.manifests.validation import problems
+from kdns.cluster.objects import EndpointSlice
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -81,7 +82,11 @@ def _declared(path: str, document: Document, errors: list[ManifestError]) -> Dec
     for field, problem in found:
         line = document.locate(field)
         errors.append(ManifestError(path, line, called, f"{dotted(field)}: {problem}"))
-    return None if found else Declared(Place(path, document.line), str(kind), declaration)
+    if found:
+        return None
+    if isinstance(declaration, EndpointSlice):
+        declaration = GivenSlice.of(declaration)
+    return Declared(Place(path, document.line), str(kind), declaration)
 
 
 def _with_namespace(tree: Tree, kind: str) -> Tree:

@@ -39,7 +39,7 @@ def load(path: str | os.PathLike[str], settings: Settings | None = None) -> Load
     view = _View(path, settings or Settings(), time.time)
     view.refresh()
     errors = [report.error for report in view.reports]
-    return Loaded(list(view.objects.values()), errors)
+    return Loaded(list(map(_whole, view.objects.values())), errors)
 
 
 class ManifestFolder:
@@ -110,7 +110,7 @@ class ManifestFolder:
 
 class _Changes(NamedTuple):
     gone: list[Key]
-    upserted: list[Object]
+    upserted: list[Made]
 
 
 _UNCHANGED = _Changes([], [])
@@ -126,7 +126,7 @@ class _View:
         self._plane = ControlPlane(settings)
         self._refused: list[Report] = []
         self._filled = False
-        self.objects: dict[Key, Object] = {}
+        self.objects: dict[Key, Made] = {}
 
     @property
     def reports(self) -> list[Report]:
@@ -143,7 +143,7 @@ class _View:
     def _refill(self) -> _Changes:
         filled = self._plane.fill(self._files.declared)
         gone = [key for key in reversed(self.objects) if key not in filled.objects]
-        upserted: list[Object] = []
+        upserted: list[Made] = []
         for key, made in filled.objects.items():
             before = self.objects.get(key)
             if before is made:
@@ -175,7 +175,7 @@ def _uncollected() -> Iterator[None]:
 async def _paced(changes: _Changes) -> AsyncIterator[Event]:
     """One by one, with a turn for the event loop between batches."""
     deletes: Iterator[Event] = (Delete(*key) for key in changes.gone)
-    for index, event in enumerate(chain(deletes, map(Upsert, changes.upserted))):
+    for index, event in enumerate(chain(deletes, upserts)):
         if index % _BATCH == 0:
             await asyncio.sleep(0)
         yield event

@@ -1,16 +1,20 @@
 """The kinds read from manifests, with the fields that the embedded control plane needs.
 
-EndpointSlices and Namespaces need nothing filled in and decode straight to `kdns.cluster.objects`.
+Namespaces and EndpointSlices need nothing filled in and decode straight to `kdns.cluster.objects`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct, field
 
 from kdns.cluster.objects import (
+    Endpoint,
+    EndpointPort,
     EndpointSlice,
+    SERVICE_NAME_LABEL,
     Metadata,
     Namespace,
     PodStatus,
@@ -153,7 +157,34 @@ class Endpoints(Stripped, frozen=True, gc=False, rename="camel"):
     subsets: list[EndpointSubset] = field(default_factory=list)
 
 
-Declaration = Namespace | DeclaredService | EndpointSlice | DeclaredPod | Workload | Endpoints
+_Content = tuple[str, list[Endpoint] | None, list[EndpointPort] | None]
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_Content)
+
+
+class GivenSlice(Struct, frozen=True, gc=False):
+    """An EndpointSlice of a manifest. Nothing is filled in, and there are many: all of it that
+    nobody asks about here is kept as bytes, at a fifth of the memory."""
+
+    metadata: Metadata
+    content: bytes
+
+    @classmethod
+    def of(cls, item: EndpointSlice) -> GivenSlice:
+        return cls(item.metadata, _encoder.encode((item.address_type, item.endpoints, item.ports)))
+
+    @property
+    def service(self) -> str:
+        """As `EndpointSlice.service`."""
+        return self.metadata.labels.get(SERVICE_NAME_LABEL, "")
+
+    def whole(self) -> EndpointSlice:
+        """The slice that this was made of."""
+        return EndpointSlice(self.metadata, *_decoder.decode(self.content))
+
+
+Declaration = Namespace | DeclaredService | GivenSlice | DeclaredPod | Workload | Endpoints
 
 WORKLOADS = {
     ("", "ReplicationController"),
