@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -25,14 +27,20 @@ from kdns.cluster.objects import (
 from kdns.corefile import parser
 from kdns.dns.query import Client
 from kdns.frontend.responder import Lane, Responder
+from kdns.plugins.chain import Block, Router
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
 from kdns.records.store import Store
 from kdns.telemetry.traffic import Traffic
 
+try:
+    import uvloop
+except ImportError:  # Linux alone has it
+    uvloop = None
+
 CLIENT = Client("192.0.2.1", 4711)
 COREFILE = """
-.:53 {
+cluster.local in-addr.arpa ip6.arpa {
   any
   loadbalance
   prometheus
@@ -165,3 +173,33 @@ def cluster():
     made.service("alias", external="web.default.svc.cluster.local")
     made.service("away", external="example.org")
     return made
+
+
+def pytest_asyncio_loop_factories(config, item):
+    """Each test that awaits is run on every loop that the program may run on."""
+    factories = {"asyncio": asyncio.new_event_loop}
+    if uvloop is not None:
+        factories["uvloop"] = uvloop.new_event_loop
+    return factories
+
+
+@pytest.fixture
+def respond():
+    """respond(handler, transport="udp") -> a responder whose one server block has this handler."""
+
+    def made(handler, transport="udp", *, traffic=None, clock=None):
+        router = Router([Block(".", b"\0", handler, metrics=True)])
+        lane = Lane("dns://:53", transport, 4)
+        return Responder(lane, router, traffic or Traffic(), clock or (lambda: 0.0))
+
+    return made
+
+
+@pytest.fixture
+def ipv6():
+    """Skips where this machine has no IPv6 on its loopback."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"no IPv6 on the loopback: {error}")
