@@ -16,6 +16,7 @@ from kdns.cluster.manifests.kinds import (
     DeclaredServicePort,
     DeclaredServiceSpec,
     Endpoints,
+    GivenSlice,
     Place,
     Workload,
 )
@@ -36,13 +37,13 @@ from kdns.cluster.objects import (
 )
 
 Key: TypeAlias = tuple[Kind, str, str]
-Made: TypeAlias = Object | GivenSlice
+Item: TypeAlias = Object | GivenSlice
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 
 _SELF = Place("the embedded control plane", 0)
 _API_SERVER_PORT = 6443
-_KINDS: dict[type[Made], Kind] = {
+_KINDS: dict[type[Item], Kind] = {
     Namespace: "Namespace",
     Service: "Service",
     EndpointSlice: "EndpointSlice",
@@ -56,11 +57,11 @@ T = TypeVar("T", bound=Declaration)
 class Filled(NamedTuple):
     """Every object by kind, namespace and name; what was refused is in `errors` instead."""
 
-    objects: dict[Key, Made]
+    objects: dict[Key, Item]
     errors: list[ManifestError]
 
 
-def key(item: Made) -> Key:
+def key(item: Item) -> Key:
     """What an object is known by in a feed; `namespace` is "" for a Namespace."""
     return _KINDS[type(item)], item.metadata.namespace, item.metadata.name
 
@@ -101,7 +102,7 @@ class ControlPlane:
         )
         if not any(_of_kubernetes(made) for made in slices):
             slices.append(_kubernetes_slice(pods))
-        objects: chain[Made] = chain(
+        objects: chain[Item] = chain(
             _namespaces(items),
             (service.object for service in served.values()),
             slices,

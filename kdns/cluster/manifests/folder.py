@@ -15,9 +15,10 @@ from typing import NamedTuple
 
 from kdns.cluster.feed import Delete, Event, Synced, Upsert
 from kdns.cluster.manifests.addresses import Settings
-from kdns.cluster.manifests.controlplane import ControlPlane, Key
+from kdns.cluster.manifests.controlplane import ControlPlane, Item, Key
 from kdns.cluster.manifests.documents import ManifestError
 from kdns.cluster.manifests.files import Files, Report, by_place, unreadable
+from kdns.cluster.manifests.kinds import GivenSlice
 from kdns.cluster.objects import Object
 
 POLL_SECONDS = 0.4
@@ -110,7 +111,7 @@ class ManifestFolder:
 
 class _Changes(NamedTuple):
     gone: list[Key]
-    upserted: list[Made]
+    upserted: list[Item]
 
 
 _UNCHANGED = _Changes([], [])
@@ -126,7 +127,7 @@ class _View:
         self._plane = ControlPlane(settings)
         self._refused: list[Report] = []
         self._filled = False
-        self.objects: dict[Key, Made] = {}
+        self.objects: dict[Key, Item] = {}
 
     @property
     def reports(self) -> list[Report]:
@@ -143,7 +144,7 @@ class _View:
     def _refill(self) -> _Changes:
         filled = self._plane.fill(self._files.declared)
         gone = [key for key in reversed(self.objects) if key not in filled.objects]
-        upserted: list[Made] = []
+        upserted: list[Item] = []
         for key, made in filled.objects.items():
             before = self.objects.get(key)
             if before is made:
@@ -175,10 +176,15 @@ def _uncollected() -> Iterator[None]:
 async def _paced(changes: _Changes) -> AsyncIterator[Event]:
     """One by one, with a turn for the event loop between batches."""
     deletes: Iterator[Event] = (Delete(*key) for key in changes.gone)
+    upserts: Iterator[Event] = (Upsert(_whole(item)) for item in changes.upserted)
     for index, event in enumerate(chain(deletes, upserts)):
         if index % _BATCH == 0:
             await asyncio.sleep(0)
         yield event
+
+
+def _whole(item: Item) -> Object:
+    return item.whole() if isinstance(item, GivenSlice) else item
 
 
 def _require(path: str | os.PathLike[str]) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
+from kdns.cluster.manifests.kinds import GivenSlice
 from kdns.cluster.objects import EndpointSlice
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ Shape: TypeAlias = tuple[str, set[tuple[str, int, str]], set[tuple[str, str, boo
 
 
 def _slices(filled: Filled, service: str, namespace: str = "shop") -> list[EndpointSlice]:
-    return [
-        item
+    slices = [
+        item.whole() if isinstance(item, GivenSlice) else item
         for item in filled.objects.values()
-        if isinstance(item, EndpointSlice)
-        and (item.metadata.namespace, item.service) == (namespace, service)
+        if isinstance(item, EndpointSlice | GivenSlice)
+    ]
+    return [
+        item for item in slices if (item.metadata.namespace, item.service) == (namespace, service)
     ]
 
 
