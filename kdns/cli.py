@@ -156,7 +156,7 @@ def _write_pidfile(path: Path) -> None:
 
 
 def open_feed(source: Source) -> Feed:
-    """The feed of a source. Raises OSError or ValueError where there can be none."""
+    """The feed of a source. Raises FeedError or ValueError where there can be none."""
     from kdns.cluster.manifests import ManifestFolder, Settings  # noqa: PLC0415 - brings in PyYAML
 
     return ManifestFolder(source.manifests, Settings.of(source.service_ranges))
@@ -188,7 +188,8 @@ def _check(words: Sequence[str]) -> int:
 
 
 def _records(words: Sequence[str]) -> int:
-    from kdns.manifest_records import ZONE_TTL, manifest_records  # noqa: PLC0415 - as in `_check`
+    from kdns.cluster.manifests import ManifestError  # noqa: PLC0415 - as in `_check`
+    from kdns.manifest_records import ZONE_TTL, manifest_records  # noqa: PLC0415
     from kdns.recordtext import FORMS, records  # noqa: PLC0415
 
     arguments = argparse.ArgumentParser(
@@ -200,7 +201,11 @@ def _records(words: Sequence[str]) -> int:
     arguments.add_argument("--ttl", type=int, default=ZONE_TTL, metavar="SECONDS")
     arguments.add_argument("--output", choices=tuple(FORMS), default="table")
     options = arguments.parse_args(words)
-    found, errors = manifest_records(Path(options.manifests), options.zone, options.ttl)
+    try:
+        found, errors = manifest_records(Path(options.manifests), options.zone, options.ttl)
+    except ManifestError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(FORMS[options.output](records(found)), end="")
     for error in errors:
         print(error, file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import Final
 
 from prometheus_client.core import Metric
 
-from kdns.cluster.feed import Feed
+from kdns.cluster.feed import Feed, FeedError
 from kdns.cluster.source import Source
 from kdns.clusters import Clusters
 from kdns.corefile.parser import Corefile
@@ -44,6 +44,9 @@ _reload_log: Final = logging.getLogger("plugin/reload")
 SYNC_PATIENCE: Final = 5.0
 """Seconds to wait for the first sync of a cluster, as CoreDNS's startup_timeout."""
 
+_REFUSALS: Final = (CorefileError, ListenError, FeedError, OSError, ValueError)
+"""What stands in the way of a Corefile, each with a line for whoever wrote it."""
+
 _NOT_ASKED: Final = 1.0
 
 
@@ -55,7 +58,7 @@ class Server:
     """One process's worth of kdns.
 
     `read` yields the Corefile as it is now and raises CorefileError; `folder` is what its relative
-    paths begin at. `open_feed` makes the feed of a source, and raises OSError or ValueError where
+    paths begin at. `open_feed` makes the feed of a source, and raises FeedError or ValueError where
     that cannot be.
     """
 
@@ -84,7 +87,7 @@ class Server:
         """Begin to serve. Raises StartError."""
         try:
             await self._serve(self._read(), patient=True)
-        except (CorefileError, ListenError, OSError, ValueError) as error:
+        except _REFUSALS as error:
             raise StartError(str(error)) from error
         gc.collect()
         gc.freeze()
@@ -123,7 +126,7 @@ class Server:
                 if corefile.digest() == self._digest:
                     return
                 await self._serve(corefile, patient=False)
-            except (CorefileError, ListenError, OSError, ValueError) as error:
+            except _REFUSALS as error:
                 self._failed_reloads += 1
                 _reload_log.error("the Corefile was not taken over, what ran goes on: %s", error)
             else:

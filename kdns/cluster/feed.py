@@ -29,6 +29,10 @@ class Synced(NamedTuple):
 Event = Upsert | Delete | Synced
 
 
+class FeedError(Exception):
+    """A source that cannot be followed: which, why, and what to do, in one line."""
+
+
 class Feed(Protocol):
     """A source of objects.
 

@@ -28,6 +28,8 @@ from yaml.events import (
 )
 from yaml.nodes import ScalarNode
 
+from kdns.cluster.feed import FeedError
+
 Path: TypeAlias = tuple[str | int, ...]
 Tree: TypeAlias = dict[str, Any]
 
@@ -44,7 +46,7 @@ _CONSTRUCT: dict[str, Callable[[ScalarNode], Any]] = {
 _blanks = re.compile(r"[ \t\r\n]*").match
 
 
-class ManifestError(Exception):
+class ManifestError(FeedError):
     """What is wrong with a manifest, where, and what to do about it.
 
     `path` is the file or folder; `line` counts from 1, 0 means all of it; `subject` is
