@@ -207,8 +207,8 @@ def _records(words: Sequence[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     print(FORMS[options.output](records(found)), end="")
-    for error in errors:
-        print(error, file=sys.stderr)
+    for wrong in errors:
+        print(wrong, file=sys.stderr)
     return 1 if errors else 0
 
 
