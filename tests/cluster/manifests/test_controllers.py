@@ -179,7 +179,7 @@ def test_what_a_slice_carries(fill: Callable[..., Filled]) -> None:
         "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
         "service.kubernetes.io/headless": "",
     }
-    (endpoint,) = made.endpoints or ()
+    (endpoint,) = made.endpoints or []
     assert endpoint.target_ref is not None
     assert (endpoint.target_ref.kind, endpoint.target_ref.name) == ("Pod", "a")
 

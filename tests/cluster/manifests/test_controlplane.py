@@ -121,7 +121,7 @@ def _manifests(draw: st.DrawFn) -> dict[str, Any]:
     name, namespace, labels = draw(_names), draw(_namespaces_of), draw(_labels)
     if kind == "Service":
         ports = [{"name": "p", "port": 80, "targetPort": draw(_ports)}]
-        spec = {"selector": labels, "ports": ports}
+        spec: dict[str, Any] = {"selector": labels, "ports": ports}
         spec |= draw(st.sampled_from([{}, {"clusterIP": "None"}, {"ipFamilies": ["IPv6"]}]))
         return _manifest(kind, name, namespace, spec=spec)
     pod = draw(_pod_specs())
@@ -164,7 +164,7 @@ def test_any_arrangement_in_files_makes_the_same(
 
 
 def _addresses(filled: Filled) -> dict[tuple[str, str, str], list[str]]:
-    found = {}
+    found: dict[tuple[str, str, str], list[str]] = {}
     for key, item in filled.objects.items():
         if isinstance(item, Service):
             found[key] = item.spec.cluster_ips

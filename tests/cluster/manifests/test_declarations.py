@@ -167,7 +167,7 @@ def _ports(*ports: dict[str, object], **spec: object) -> str:
 
 def _slice(**fields: object) -> str:
     fields = {"addressType": "IPv4", "endpoints": [], **fields}
-    return _valid("EndpointSlice", "discovery.k8s.io/v1", **fields)
+    return _valid("EndpointSlice", "discovery.k8s.io/v1", "web", **fields)
 
 
 def _template(**spec: object) -> dict[str, object]:

@@ -142,6 +142,7 @@ BROKEN: dict[str, tuple[str, bytes, int, str]] = {
     "json": ("a.json", b'{"a": 1,\n "b": }', 2, "not JSON"),
     "json cut off": ("a.json", b'{"a": 1}\n{"b": ', 2, "not JSON"),
     "json half a surrogate": ("a.json", b'{"a": "\\ud800"}', 1, "not JSON"),
+    "json number out of range": ("a.json", b'\n{"a": 1e999}', 2, "not JSON: Number out of range"),
     "text": ("a.yaml", b"# hello\nhello\n", 2, "a manifest is a mapping"),
     "list": ("a.yaml", b"- a\n- b\n", 1, "this is a list"),
     "json list": ("a.json", b"[1]", 1, "this is a list"),

@@ -122,6 +122,40 @@ def test_a_swap_while_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert _names(_files(tmp_path)) == ["a2", "b"]
 
 
+def test_a_file_that_is_replaced_all_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.yaml").write_text(_service("v0"))
+    real = Path.read_bytes
+    reads = 0
+
+    def read(path: Path) -> bytes:
+        nonlocal reads
+        content = real(path)
+        reads += 1
+        (tmp_path / "new").write_text(_service(f"v{reads}"))
+        (tmp_path / "new").rename(path)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert _names(_files(tmp_path)) == [f"v{reads - 1}"]
+
+
+def test_a_file_that_goes_while_looking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(_service("a"))
+    real = os.scandir
+
+    def scan(folder: str) -> object:
+        entries = real(folder)
+        path.rename(tmp_path / "gone")
+        return entries
+
+    monkeypatch.setattr(os, "scandir", scan)
+    seen = look(str(tmp_path))
+    assert (seen.files, seen.troubles) == ({}, {})
+
+
 def test_content_is_read_where_the_signature_moved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +165,12 @@ def test_content_is_read_where_the_signature_moved(
     files = _files(tmp_path)
     opened: list[Path] = []
     real = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: opened.append(path) or real(path))
+
+    def read(path: Path) -> bytes:
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
     assert not files.refresh()
     assert opened == []
     os.utime(paths[1])

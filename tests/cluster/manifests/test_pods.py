@@ -170,3 +170,11 @@ def test_a_range_that_is_used_up(fill: Callable[..., Filled]) -> None:
     addresses = [pod.status.pod_ip for pod in _pods(filled).values()]
     assert len(set(addresses)) == 13
     assert "10.244.0.1" not in addresses  # the API server's
+
+
+def test_a_range_that_declared_pods_use_up(fill: Callable[..., Filled]) -> None:
+    settings = Settings((ip_network("10.96.0.0/16"),), (ip_network("10.244.0.0/28"),))
+    filled = fill(*(_pod(f"p{n:02}") for n in range(14)), settings=settings)
+    (error,) = filled.errors
+    assert error.subject == "Pod shop/p13"
+    assert _pods(filled)["p13"].status.pod_ips == []
