@@ -45,6 +45,8 @@ class _Connection(asyncio.Protocol):
         self._rest = b""
         self._waiting: set[asyncio.Task[None]] = set()
         self._paused = False
+        self._behind = False
+        self._ended = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._deadline = 0.0
@@ -80,7 +82,8 @@ class _Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Keep the connection open for as long as replies are due (RFC 7766 §6.2.3)."""
-        return bool(self._waiting)
+        self._ended = True
+        return bool(self._waiting) or self._held()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         for task in self._waiting:
@@ -108,7 +111,7 @@ class _Connection(asyncio.Protocol):
         data, end = self._rest, len(self._rest)
         replies: list[bytes] = []
         size = at = count = kept = 0
-        while end - at >= 2 and size < _MAX_UNREAD and not self._held():
+        while end - at >= 2 and not self._held():
             stop = at + 2 + (data[at] << 8 | data[at + 1])
             if stop > end:
                 break
@@ -125,11 +128,14 @@ class _Connection(asyncio.Protocol):
             if reply is not None:
                 replies += (len(reply).to_bytes(2, "big"), reply)
                 size += len(reply)
+                self._behind = size >= _MAX_UNREAD
         self._rest = data[at:]
         if replies:
             self._transport.write(b"".join(replies))
             responder.batches.observe(responder.clock() - begin, kept)
-        if size >= _MAX_UNREAD and not self._paused:
+        if self._held():
+            self._transport.pause_reading()
+        if self._behind and not self._paused:
             self._frontend.loop.call_soon(self._go_on)
         return count
 
@@ -143,8 +149,6 @@ class _Connection(asyncio.Protocol):
         task = self._frontend.loop.create_task(later)
         self._waiting.add(task)
         task.add_done_callback(self._done)
-        if self._held():
-            self._transport.pause_reading()
         return None
 
     async def _reply_later(self, answer: Awaitable[bytes | None]) -> None:
@@ -166,18 +170,27 @@ class _Connection(asyncio.Protocol):
         self._go_on()
 
     def _held(self) -> bool:
-        """Whether the client has to take replies, or wait for some, before its next query."""
-        return self._paused or len(self._waiting) >= self._frontend.limits.waiting
+        """Whether the client has to take replies, or wait for some, before its next query.
+
+        `_behind` says that it got as much in one go as it may, and others have their turn.
+        """
+        waiting = len(self._waiting) >= self._frontend.limits.waiting
+        return self._paused or self._behind or waiting
 
     def _go_on(self) -> None:
         """Answer what was held back, then read on."""
         if self._transport.is_closing():
             return
+        self._behind = False
         self._deadline = self._frontend.now() + self._frontend.limits.idle
         if self._rest:
             self._answer()
-        if not self._held():
+        if self._held():
+            return
+        if not self._ended:
             self._transport.resume_reading()
+        elif not self._waiting:
+            self._transport.close()
 
 
 class TcpFrontend:
