@@ -85,8 +85,8 @@ class Clusters:
         def apply(event: Event) -> Collection[bytes]:
             touched = cluster.store.apply(event)
             if isinstance(event, Synced):
-                # What is loaded now stays: the collector need not look at it again and again.
-                gc.collect()
+                # What is loaded now stays: the collector need not look at it again and again, and
+                # one look at all of a large cluster would hold up a server that is running.
                 gc.freeze()
                 cluster.synced.set()
             return touched
