@@ -11,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-Kind = Literal["Namespace", "Service", "EndpointSlice", "Pod"]
+Kind = Literal["Namespace", "Service", "EndpointSlice", "Pod", "ServiceImport"]
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
@@ -108,6 +108,21 @@ class PodStatus(Stripped, frozen=True, gc=False, rename="camel"):
 class Pod(Stripped, frozen=True, gc=False, rename="camel"):
     metadata: Metadata
     status: PodStatus = field(default_factory=PodStatus)
+
+
+class ServiceImportSpec(Stripped, frozen=True, gc=False, rename="camel"):
+    """`type` is ClusterSetIP or Headless; `ips` are addresses of the former."""
+
+    type: str = ""
+    ips: list[str] | None = None
+    ports: list[ServicePort] | None = None
+
+
+class ServiceImport(Stripped, frozen=True, gc=False, rename="camel"):
+    """A Service of the cluster set (KEP-1645), multicluster.x-k8s.io/v1alpha1."""
+
+    metadata: Metadata
+    spec: ServiceImportSpec = field(default_factory=ServiceImportSpec)
 
 
 Object = Namespace | Service | EndpointSlice | Pod
