@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,3 +59,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def odd_packets() -> list[OddPacket]:
     """Every row of odd_packets.toml."""
     return ODD_PACKETS
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that neither UDP nor TCP is using on any address just now."""
+    for _ in range(100):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind(("", 0))
+            port: int = tcp.getsockname()[1]
+            try:
+                udp.bind(("", port))
+            except OSError:
+                continue
+            return port
+    pytest.fail("no port is free for both")

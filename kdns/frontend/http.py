@@ -88,18 +88,26 @@ class _HttpFrontend:
         self._web: web.Server | None = None
 
     async def start(self) -> None:
-        from aiohttp import web  # noqa: PLC0415 - a server without endpoints does without its 10 MB
+        # A server without endpoints does without the 10 MB of aiohttp.
+        from aiohttp import web  # noqa: PLC0415
 
-        self._web = web.Server(
-            self._handle,
-            access_log=None,
-            keepalive_timeout=_KEEPALIVE,
-            max_line_size=_MAX_LINE,
-            max_field_size=_MAX_LINE,
-            lingering_time=0,
-        )
+        from kdns.frontend.http_connection import Connection  # noqa: PLC0415
+
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._web, sock=self._socket, backlog=_BACKLOG)
+        manager = self._web = web.Server(self._handle)
+
+        def connection() -> Connection:
+            return Connection(
+                manager,
+                loop=loop,
+                access_log=None,  # type: ignore[arg-type] # as web.Server passes it on
+                keepalive_timeout=_KEEPALIVE,
+                max_line_size=_MAX_LINE,
+                max_field_size=_MAX_LINE,
+                lingering_time=0,
+            )
+
+        self._server = await loop.create_server(connection, sock=self._socket, backlog=_BACKLOG)
 
     async def close(self) -> None:
         if self._server is not None:
