@@ -53,9 +53,11 @@ class Frontends:
         Raises ListenError.
         """
         opened: dict[Endpoint, list[Pair]] = {}
+        ports = {endpoint.port for endpoint in self._serving}
         for endpoint in endpoints:
             if endpoint not in self._serving:
-                opened[endpoint] = list(_open(endpoint, undo))
+                opened[endpoint] = list(_open(endpoint, undo, beside=endpoint.port in ports))
+                ports.add(endpoint.port)
         return opened
 
     async def serve(self, routers: Mapping[Endpoint, Router], opened: Opened) -> None:
@@ -108,22 +110,23 @@ class Frontends:
         return Responder(lane, router, self._traffic, self._clock)
 
 
-def _open(endpoint: Endpoint, undo: ExitStack) -> Iterator[Pair]:
+def _open(endpoint: Endpoint, undo: ExitStack, *, beside: bool) -> Iterator[Pair]:
+    """The sockets of one endpoint; with `beside` others have its port at other addresses."""
     if endpoint.host:
-        yield _open_pair(endpoint.host, endpoint.port, undo)
+        yield _open_pair(endpoint.host, endpoint.port, undo, beside=beside)
         return
-    yield _open_pair("0.0.0.0", endpoint.port, undo)  # noqa: S104 - asked from anywhere
+    yield _open_pair("0.0.0.0", endpoint.port, undo, beside=beside)  # noqa: S104 - asked from anywhere
     try:
-        yield _open_pair("::", endpoint.port, undo)
+        yield _open_pair("::", endpoint.port, undo, beside=beside)
     except ListenError as error:
         if not error.no_family:
             raise
 
 
-def _open_pair(host: str, port: int, undo: ExitStack) -> Pair:
-    udp = open_udp(host, port)
+def _open_pair(host: str, port: int, undo: ExitStack, *, beside: bool) -> Pair:
+    udp = open_udp(host, port, beside=beside)
     undo.callback(udp.close)
-    tcp = open_tcp(host, port)
+    tcp = open_tcp(host, port, beside=beside)
     undo.callback(tcp.close)
     return Pair(host, udp, tcp)
 

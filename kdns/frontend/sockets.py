@@ -30,15 +30,16 @@ class ListenError(Exception):
         """Whether this machine does not have the address family at all."""
 
 
-def open_udp(host: str, port: int) -> socket.socket:
+def open_udp(host: str, port: int, *, beside: bool = False) -> socket.socket:
     """A non-blocking UDP socket bound to an address in text; port 0 picks one.
 
-    On a wildcard address it delivers what address each datagram was sent to. Raises ListenError.
+    On a wildcard address it delivers what address each datagram was sent to. With `beside` this
+    process has sockets of the port already, at addresses that may overlap. Raises ListenError.
     """
     sock = _socket(host, port, socket.SOCK_DGRAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        _bind(sock, host, port)
+        _bind(sock, host, port, beside=beside)
         if is_wildcard(sock) and sock.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         elif is_wildcard(sock):
@@ -49,15 +50,12 @@ def open_udp(host: str, port: int) -> socket.socket:
     return sock
 
 
-def open_tcp(host: str, port: int) -> socket.socket:
-    """A non-blocking TCP socket bound to an address in text; port 0 picks one.
-
-    Raises ListenError.
-    """
+def open_tcp(host: str, port: int, *, beside: bool = False) -> socket.socket:
+    """A non-blocking TCP socket bound to an address in text; otherwise as `open_udp`."""
     sock = _socket(host, port, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _bind(sock, host, port)
+        _bind(sock, host, port, beside=beside)
     except BaseException:
         sock.close()
         raise
@@ -81,8 +79,12 @@ def _socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
     return sock
 
 
-def _bind(sock: socket.socket, host: str, port: int) -> None:
+def _bind(sock: socket.socket, host: str, port: int, *, beside: bool) -> None:
     try:
+        if beside:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((host, port))
     except OSError as error:
         raise ListenError(host, port, error) from error
+    # From now on: another program is refused the port, and a later socket of this one is not.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
