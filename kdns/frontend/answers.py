@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from kdns.dns.canonical import Canonical, canonical
 from kdns.dns.reply import EPOCH, Denial
@@ -54,6 +54,15 @@ class Kept:
             return self.rest
         self.turn = begin = (self.turn + self.width) % self.span
         return self.rest + self.ring[begin : begin + self.window] + self.after
+
+
+class _Template(NamedTuple):
+    """The reply to every denied name of one length: what goes in front of the question, and what
+    behind it."""
+
+    head: bytes
+    tail: bytes
+    tally: Tally
 
 
 class Shelf:
@@ -120,7 +129,7 @@ class Answers:
         self.lasting = self._lasting.kept
         self.epochal = self._epochal.kept
         self._denials: dict[bytes, Denial] = {}
-        self._templates: dict[tuple[bytes, int, bytes, bytes], Kept] = {}
+        self._templates: dict[tuple[bytes, int, bytes, bytes], _Template] = {}
 
     def recall(self, packet: bytes) -> bytes | None:
         """The kept reply to a packet, or None. Total: junk is never found."""
@@ -129,15 +138,17 @@ class Answers:
             return None
         key, header, name, rest, end = form
         answer = self.lasting.get(key) or self.epochal.get(key)
-        if answer is None:
-            for origin, denial in self._denials.items():
-                if name.endswith(origin) and denial.denies(name):
-                    answer = self._templates.get((origin, len(name), header, rest))
-                    break
-            if answer is None:
-                return None
-        whole = answer.whole()
-        return packet[:2] + whole[:10] + packet[12:end] + whole[end - 2 :]
+        if answer is not None:
+            whole = answer.whole()
+            return packet[:2] + whole[:10] + packet[12:end] + whole[end - 2 :]
+        for origin, denial in self._denials.items():
+            if name.endswith(origin) and denial.denies(name):
+                template = self._templates.get((origin, len(name), header, rest))
+                if template is None:
+                    return None
+                template.tally.count += 1
+                return packet[:2] + template.head + packet[12:end] + template.tail
+        return None
 
     def keep(self, form: Canonical, answer: Kept, reads: tuple[bytes, ...]) -> None:
         """Keep the answer to all packets of a canonical form until one of `reads` changes."""
@@ -150,8 +161,9 @@ class Answers:
         if len(self._templates) >= _MAX_TEMPLATES:
             self._templates.clear()
         self._denials[denial.origin] = denial
-        _, header, name, rest, _ = form
-        self._templates[denial.origin, len(name), header, rest] = answer
+        _, header, name, rest, end = form
+        template = _Template(answer.rest[:10], answer.rest[end - 2 :], answer.tally)
+        self._templates[denial.origin, len(name), header, rest] = template
 
     def forget(self, names: Collection[bytes]) -> None:
         """Drop what was made from any of the names."""
