@@ -21,6 +21,9 @@ _NAMES_IN_RDATA: Final = {
 }
 """Types whose rdata may be compressed (RFC 3597 §4): bytes before the names, and how many names."""
 
+_SRV_TARGET: Final = 6
+"""Offset in SRV rdata of a name that stays spelled out (RFC 2782); later owners may point at it."""
+
 
 class Writer:
     """The records behind a question, appended one set at a time while they fit.
@@ -45,6 +48,8 @@ class Writer:
             self._add_name(rrset.owner)
             if shape is None:
                 self.buffer += fixed + pack("!H", len(rdata)) + rdata
+                if rrset.type == codes.SRV:
+                    self._note_target(rdata)
             else:
                 self._add_compressed(fixed, rdata, *shape)
             if len(self.buffer) > self._room:
@@ -101,6 +106,13 @@ class Writer:
             if begin + at < _REACH:
                 self._offsets[suffix] = begin + at
         self.buffer += name
+
+    def _note_target(self, rdata: bytes) -> None:
+        """Let later names point at the target of the SRV rdata that the buffer ends in."""
+        target = rdata[_SRV_TARGET:]
+        place = self._start + len(self.buffer) - len(target)
+        if target not in self._offsets and place < _REACH:
+            self._offsets[target] = place
 
     def _add_compressed(self, fixed: bytes, rdata: bytes, before: int, names: int) -> None:
         self.buffer += fixed + b"\0\0" + rdata[:before]
