@@ -33,10 +33,10 @@ class LineFormatter(logging.Formatter):
         return line
 
 
-def configure(*, quiet: bool = False) -> None:
-    """Send log lines of INFO and above to stdout; with `quiet`, of WARNING and above."""
+def configure() -> None:
+    """Send log lines of INFO and above to stdout."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(LineFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING if quiet else logging.INFO)
+    root.setLevel(logging.INFO)

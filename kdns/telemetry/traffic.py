@@ -6,10 +6,17 @@ addition to it. Series are made of tallies when somebody scrapes.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from kdns.telemetry.histogram import DURATION, Histogram
+from kdns.telemetry.histogram import DURATION, SIZE, Histogram
+
+_MAX_TALLIES: Final = 4096
+"""Tallies with sizes to the byte; with more, a size stands for its bucket, so that clients who ask
+in every size there is do not fill the memory."""
+
+_LARGEST: Final = 65535
 
 Block = tuple[str, str, str]
 """Labels `server`, `zone` and `view` of a server block."""
@@ -78,7 +85,12 @@ class Traffic:
         """The one tally with these labels."""
         tally = self._tallies.get(labels)
         if tally is None:
-            tally = self._tallies[labels] = Tally(labels)
+            if len(self._tallies) >= _MAX_TALLIES:
+                labels = labels._replace(
+                    request_size=_bucket(labels.request_size),
+                    response_size=_bucket(labels.response_size),
+                )
+            tally = self._tallies.setdefault(labels, Tally(labels))
         return tally
 
     def batches(self, server: str) -> Batches:
@@ -99,7 +111,8 @@ class Traffic:
         """Durations by server, zone and view.
 
         A server's batches are shared out to its zones in proportion to the answers from memory that
-        each gave since this was last asked; with one zone, as in most clusters, that is exact.
+        each gave since this was last asked; with one zone, as in most clusters, that is exact. What
+        zones that are not counted answered is left out.
         """
         remembered = self._remembered()
         for server, batches in self._batches.items():
@@ -124,7 +137,7 @@ class Traffic:
         return counts
 
     def _share(self, durations: Histogram, zones: dict[Block, int]) -> None:
-        answers = sum(zones.values())
+        answers = max(durations.total, sum(zones.values()))
         shares = {key: self._shared.setdefault(key, Histogram(DURATION)) for key in zones}
         for index, count in enumerate(durations.counts):
             due = 0.0
@@ -136,3 +149,8 @@ class Traffic:
                 shares[key].counts[index] += part
         for key, weight in zones.items():
             shares[key].sum += durations.sum * weight / answers
+
+
+def _bucket(size: int) -> int:
+    index = bisect_left(SIZE, size)
+    return int(SIZE[index]) if index < len(SIZE) else _LARGEST
