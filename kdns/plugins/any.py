@@ -28,7 +28,7 @@ class Any:
         if query.qtype != codes.ANY:
             return next_(query)
         hinfo = RRset(query.name, codes.HINFO, _TTL, [_HINFO])
-        return Reply(answer=[hinfo], authoritative=True, plugin=self.name)
+        return Reply(answer=[hinfo], plugin=self.name)
 
 
 def setup(directives: Sequence[Directive], _: Site) -> Any:

@@ -48,7 +48,7 @@ class Kubernetes:
         if not self._store.synced:
             return self._unsynced(query, next_)
         reply = zone.lookup(query.name, query.qtype)
-        if reply.rcode != codes.NXDOMAIN:
+        if reply.rcode != codes.NXDOMAIN or reply.answer:
             return reply
         if self._fallthrough.takes(query.name):
             return then(next_(query), lambda found: _also_made_from(found, reply))

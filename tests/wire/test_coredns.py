@@ -115,10 +115,6 @@ def asked_names(variant, known):
     chance = random.Random(f"{SEED} {variant}")  # noqa: S311 - a sample, no secret
     names = names_around(known.sample(1 if variant == INSECURE else PART, chance), chance)
     names += [case.name for case in CASES if case.variant == variant]
-    if variant == "fallthrough":
-        # Known to be wrong: test_specification.py::test_alias_does_not_fall_through.
-        dead = ("missing.default.svc", "inside-empty.default.svc")
-        names = [name for name in names if not any(each in name for each in dead)]
     return list(dict.fromkeys(names))
 
 
