@@ -24,9 +24,12 @@ def setup(directives: Sequence[Directive], site: Site) -> None:
                 for token in tokens
                 for host in _hosts(token, site)
             }
-        site.hosts += [
-            host for host in dict.fromkeys(wanted) if host not in {*unwanted, *site.hosts}
-        ]
+        left = [host for host in dict.fromkeys(wanted) if host not in unwanted]
+        if not left:
+            raise CorefileError(
+                "nothing is left to listen on: take out some of except", directive.position
+            )
+        site.hosts += [host for host in left if host not in site.hosts]
 
 
 def _hosts(token: Token, site: Site) -> list[str]:

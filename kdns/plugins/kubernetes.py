@@ -12,7 +12,7 @@ from kdns.corefile.parser import Directive
 from kdns.corefile.tokens import CorefileError, Token
 from kdns.corefile.zones import origins
 from kdns.dns import codes
-from kdns.dns.names import ROOT, from_text, suffixes
+from kdns.dns.names import MAX_LABEL, ROOT, from_text, suffixes
 from kdns.dns.query import Query
 from kdns.dns.reply import Reply
 from kdns.plugins.fallthrough import Fallthrough
@@ -23,6 +23,7 @@ from kdns.records.forward import ForwardZone
 from kdns.records.options import ZoneOptions
 from kdns.records.reverse import ReverseZone
 from kdns.records.store import Store
+from kdns.records.zone import within
 
 _REVERSE: Final = (from_text("in-addr.arpa"), from_text("ip6.arpa"))
 _MAX_TTL: Final = 3600
@@ -89,7 +90,7 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
             endpoint_pod_names=properties.flag("endpoint_pod_names"),
         )
         pods = properties.value("pods", choice("disabled", "insecure", "verified"), "disabled")
-        namespaces = frozenset(properties.values("namespaces", text))
+        namespaces = frozenset(properties.values("namespaces", _namespace))
         options = ZoneOptions(
             ttl=properties.value("ttl", integer(0, _MAX_TTL), 5),
             pods=cast("Literal['disabled', 'insecure', 'verified']", pods),
@@ -105,7 +106,7 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
             " braces",
             directive.position,
         )
-    forward = [zone for zone in zones if not zone.endswith(_REVERSE)]
+    forward = [zone for zone in zones if not _is_reverse(zone)]
     if not forward:
         raise CorefileError(
             "kubernetes has reverse zones alone, and PTR records need a zone to point into: add"
@@ -116,9 +117,8 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
     site.requests.readiness.append(Readiness("kubernetes", lambda: store.synced))
     own = _own_addresses(site)
     served: list[Zone] = [ForwardZone(store, zone, options, own) for zone in forward]
-    served += [
-        ReverseZone(store, zone, forward[0], options) for zone in zones if zone.endswith(_REVERSE)
-    ]
+    reverse = [zone for zone in zones if _is_reverse(zone)]
+    served += [ReverseZone(store, zone, forward[0], options) for zone in reverse]
     return Kubernetes(store, served, fallthrough)
 
 
@@ -147,6 +147,18 @@ def _own_addresses(site: Site) -> list[bytes]:
         if site.hosts or not (address.is_loopback or address.is_link_local)
     ]
     return [address.packed for address in reachable]
+
+
+def _is_reverse(zone: bytes) -> bool:
+    return any(within(zone, reverse) for reverse in _REVERSE)
+
+
+def _namespace(token: Token) -> str:
+    if 0 < len(token.text.encode()) <= MAX_LABEL and "." not in token.text:
+        return token.text
+    raise CorefileError(
+        f"{token.shown} is no namespace: write a DNS label, such as default", token.position
+    )
 
 
 def _cidr(token: Token) -> str:

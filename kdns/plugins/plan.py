@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kdns.corefile.parser import Corefile, Directive, ServerBlock
 from kdns.corefile.tokens import CorefileError
@@ -16,6 +16,8 @@ from kdns.plugins.chain import Block, Router, chain
 from kdns.plugins.order import NAMES, ORDER
 from kdns.plugins.plugin import Plugin
 from kdns.plugins.site import Facilities, Requests, Site
+
+_EVERY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 class Endpoint(NamedTuple):
@@ -77,8 +79,22 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
                     Enabled(endpoint.server, key.zone, name) for name in NAMES if name in names
                 ]
     refuse_overlap(listeners)
+    _refuse_twins(listeners)
     routers = {endpoint: Router(served) for endpoint, served in blocks.items()}
     return Plan(routers, requests, tuple(enabled))
+
+
+def _refuse_twins(listeners: list[Listener]) -> None:
+    """Raise CorefileError where every address would be listened on twice, by two routers."""
+    everywhere = {key.port: key for key, address, _ in listeners if not address}
+    for key, address, _ in listeners:
+        if address in _EVERY_ADDRESS and key.port in everywhere:
+            other = everywhere[key.port].position
+            raise CorefileError(
+                f"every address of port {key.port} is listened on already, as of {other}: take out"
+                f" bind {address}, or bind that block too",
+                key.position,
+            )
 
 
 def _plugins(block: ServerBlock, site: Site) -> Iterator[Plugin]:
