@@ -78,7 +78,7 @@ class Server:
         self._digest = ""
         self._ready: list[Ready] = []
         self._failed_reloads = 0
-        self._probe: SelfProbe | None = None
+        self._probe = SelfProbe(time.perf_counter)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
@@ -94,10 +94,7 @@ class Server:
         for endpoint in self._plan.routers:
             _log.info("listening on %s", endpoint.server)
         self._spawn(self._watch_corefile())
-        for health in self._plan.requests.health[:1]:
-            host, port = health.address
-            self._probe = SelfProbe(host or "127.0.0.1", port, time.perf_counter)
-            self._spawn(self._probe.run())
+        self._spawn(self._probe.run())
 
     async def run(self) -> None:
         """Serve until `stop` is called, then go on for as long as `lameduck` says, and end."""
@@ -161,7 +158,10 @@ class Server:
                 raise
             undo.pop_all()
         await self._frontends.serve(wanted.routers, sockets)
+        for page in ready:
+            page.stopping = self._stopping.is_set()
         await self._http.serve(by_place, http_sockets)
+        self._probe.place = next((health.address for health in wanted.requests.health), None)
         self._plan, self._ready, self._digest = wanted, ready, corefile.digest()
         await self._clusters.retire(self._clusters.sources() - facilities.used)
 
@@ -184,7 +184,7 @@ class Server:
         yield from enabled_metrics(self._plan.enabled)
         yield from reload_metrics(self._failed_reloads, self._digest)
         yield from socket_metrics(self._frontends.unsent(), self._frontends.refused())
-        if self._probe is not None:
+        if self._probe.place is not None:
             yield from health_metrics(self._probe.durations, self._probe.failures)
 
 

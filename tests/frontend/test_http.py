@@ -175,7 +175,10 @@ async def test_a_place_that_cannot_be_had_leaves_nothing_open(free_port) -> None
 
 async def test_the_probe_of_the_own_health_page(serve, free_port) -> None:
     ticks = iter([1.0, 1.001, 2.0, 2.5])
-    probe = SelfProbe("127.0.0.1", free_port, lambda: next(ticks))
+    probe = SelfProbe(lambda: next(ticks))
+    await probe.probe()
+    assert (probe.durations.total, probe.failures) == (0, 0)
+    probe.place = ("", free_port)
     await probe.probe()
     assert (probe.durations.total, probe.failures) == (1, 1)
     await serve()
@@ -187,6 +190,7 @@ async def test_the_probe_of_the_own_health_page(serve, free_port) -> None:
 async def test_the_probe_notices_another_status(serve, free_port) -> None:
     pages = await serve()
     await pages.frontends.serve({("127.0.0.1", free_port): {}}, {})
-    probe = SelfProbe("127.0.0.1", free_port, lambda: 0.0)
+    probe = SelfProbe(lambda: 0.0)
+    probe.place = ("127.0.0.1", free_port)
     await probe.probe()
     assert probe.failures == 1
