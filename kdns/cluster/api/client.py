@@ -20,6 +20,7 @@ from kdns.cluster.api.stats import Durations, FeedStats
 from kdns.cluster.api.timing import Timing
 
 JSON: Final = "application/json"
+METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 CONNECT_PATIENCE: Final = 10.0
 ANSWER_PATIENCE: Final = 70.0

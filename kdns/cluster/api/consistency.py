@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from kdns.cluster.api.changes import Partial
-from kdns.cluster.api.client import ANSWER_PATIENCE, Client
+from kdns.cluster.api.client import ANSWER_PATIENCE, METADATA_ONLY, Client
 from kdns.cluster.api.failures import UNDECODABLE, Failure, Reason
 from kdns.cluster.api.known import Fingerprint
 from kdns.cluster.api.lines import ListMeta
@@ -19,7 +19,6 @@ from kdns.cluster.api.timing import Timing
 
 _log: Final = logging.getLogger("plugin/kubernetes")
 
-METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 BETWEEN_LOOKS: Final = (10.0, 20.0)
 """Seconds in which a watch that works has told what was new at the first look."""
 

@@ -16,7 +16,7 @@ LONGEST_RETRY_AFTER: Final = 300.0
 UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises about bytes that are not what they should be."""
 
-_EXCERPT: Final = 200
+_EXCERPT: Final = 300
 
 
 class Reason(StrEnum):

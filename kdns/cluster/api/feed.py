@@ -52,7 +52,8 @@ class ApiFeed:
         # One piece waits while another one is read: who reads slowly slows the API server down.
         pieces: asyncio.Queue[Sequence[Event]] = asyncio.Queue(maxsize=1)
         unlisted = {resource.kind for resource in self._wanted}
-        self.stats.resources.update(FeedStats.of(list(unlisted)).resources)
+        for each in self.stats.resources.values():
+            each.begin()
         outage = Outage(self.stats, self._timing)
         client = Client(self._access, self._limits, self._timing, self.stats)
 

@@ -53,10 +53,13 @@ class Outage:
         if not self._away() and self._told:
             self._told = False
             away = self._timing.clock() - self._since
-            _log.info("API server %s: back after %.0fs", self._stats.server, away)
+            _log.info("%s: back after %.0fs", self._server(), away)
 
     def _away(self) -> bool:
         return any(stats.failing is not None for stats in self._stats.resources.values())
+
+    def _server(self) -> str:
+        return f"API server {self._stats.server}".rstrip()
 
     def _line(self, now: float) -> str:
         reasons: dict[str, list[str]] = {}
@@ -69,6 +72,6 @@ class Outage:
         synced = all(stats.synced for stats in self._stats.resources.values())
         effect = "what is known stays served" if synced else "not all objects are known yet"
         return (
-            f"API server {self._stats.server}: out of touch since {began:%H:%M:%S} UTC"
+            f"{self._server()}: out of touch since {began:%H:%M:%S} UTC"
             f" ({away:.0f}s), {effect}: {said}"
         )

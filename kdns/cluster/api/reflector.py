@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec.json import Decoder
 
 from kdns.cluster.api.changes import Change, Identity, envelope, partial
-from kdns.cluster.api.client import ANSWER_PATIENCE, Body, Client
+from kdns.cluster.api.client import ANSWER_PATIENCE, METADATA_ONLY, Body, Client
 from kdns.cluster.api.failures import UNDECODABLE, Failure, Reason, Status
 from kdns.cluster.api.known import Fingerprint, Known, fingerprint
 from kdns.cluster.api.lines import Items, Lines, ListMeta
@@ -85,6 +85,8 @@ class Reflector:
         self._relist_asked = False
         # Not to believe: that the version known is one of this server's, and what has it.
         self._distrust = False
+        # Whether the server may be another than before, with a history that is shorter.
+        self._doubt = False
         self._unpaged = False
         self._listing = False
         self._body: Body | None = None
@@ -115,6 +117,8 @@ class Reflector:
                 if self._must_list:
                     await self._list()
                 else:
+                    if self._doubt:
+                        await self._ask_version()
                     await self._stream()
             except Failure as failure:
                 await self._recover(failure)
@@ -173,6 +177,20 @@ class Reflector:
         await self._take_items(rest)
         return meta
 
+    async def _ask_version(self) -> None:
+        """Raises Failure where the server is not as far as the version to go on from.
+
+        So it is when etcd was restored from a backup. A watch would wait there without a word, and
+        never tell of what has changed meanwhile.
+        """
+        parameters = {**self.resource.selectors(), "limit": "1"}
+        parameters["resourceVersion"] = self._version
+        parameters["resourceVersionMatch"] = "NotOlderThan"
+        async with self._client.get(self.resource.path, parameters, METADATA_ONLY) as body:
+            while await body.read(ANSWER_PATIENCE):
+                pass
+        self._doubt = False
+
     async def _stream(self) -> None:
         """Watch until the server ends it; while listing, from initial events on."""
         parameters = {
@@ -215,15 +233,17 @@ class Reflector:
         """Take in lines of a watch. Raises Failure where one says so, after what came before."""
         events: list[Event] = []
         was_listing = self._listing
+        failure = None
         try:
             self._read(lines, events)
-        except Failure:
-            await self._send(events)
-            raise
+        except Failure as raised:
+            failure = raised
         await self._send(events)
         if was_listing and not self._listing:
             self._stats.streamed_lists += 1
             await self._complete()
+        if failure is not None:
+            raise failure
 
     def _read(self, lines: Sequence[bytes], events: list[Event]) -> None:
         for line in lines:
@@ -327,7 +347,8 @@ class Reflector:
             self.skipped.pop(key, None)
             events.append(Delete(self.resource.kind, namespace, name))
         self._version = version
-        self._listing = self._must_list = self._distrust = self._unpaged = False
+        self._listing = self._must_list = self._distrust = False
+        self._unpaged = self._doubt = False
         self._internal_errors = 0
 
     async def _complete(self) -> None:
@@ -368,8 +389,8 @@ class Reflector:
             self._distrust |= self._must_list or reason is Reason.TOO_LARGE
             self._must_list = True
             return True
+        self._doubt |= reason in {Reason.CONNECTION, Reason.SILENT}
         if reason is Reason.SILENT:
-            # After a restore of etcd a server waits for a version it will not see for long.
             self._silences += 1
             if self._silences > 1 and self._bookmarked:
                 self._must_list = self._distrust = True

@@ -70,6 +70,12 @@ class ResourceStats:
     failing: float | None = None
     why: str = ""
 
+    def begin(self) -> None:
+        """Somebody reads the feed from the start; what was counted stays."""
+        self.synced = False
+        self.objects = 0
+        self.failing, self.why = None, ""
+
 
 @dataclass(slots=True)
 class FeedStats:

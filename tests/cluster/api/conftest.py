@@ -115,6 +115,17 @@ class ScriptedApi:
         assert exchange.path.endswith(path)
         return exchange
 
+    async def asked_again(self, version: int) -> Exchange:
+        """The next request after the one whether `version` is known, which it is."""
+        asked = await self.asked()
+        assert asked.query == {
+            "limit": "1",
+            "resourceVersion": str(version),
+            "resourceVersionMatch": "NotOlderThan",
+        }
+        await asked.answer(200, {"metadata": {"resourceVersion": "99"}, "items": []})
+        return await self.asked()
+
     def idle(self) -> bool:
         return self._exchanges.empty()
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from kdns.cluster.api.consistency import METADATA_ONLY
+from kdns.cluster.api.client import METADATA_ONLY
 
 
 def partial(name, version, uid=""):

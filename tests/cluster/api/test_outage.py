@@ -19,7 +19,7 @@ async def test_one_line_a_minute_and_one_at_the_end(api, services, watched, say,
     assert stats(services).failing == 1000
     assert "onnect" in stats(services).why
     await api.open()
-    await (await api.asked()).begin()
+    await (await api.asked_again(10)).begin()
     await services.until(lambda: stats(services).failing is None)
 
     assert "back after 1" in said()[-1]
@@ -36,7 +36,7 @@ async def test_says_when_not_all_is_known(api, services, say, said):
 
 async def test_a_hiccup_is_not_worth_a_line(api, services, watched, say, said):
     watched.cut()
-    await (await api.asked()).stream(say.modified("a", 11))
+    await (await api.asked_again(10)).stream(say.modified("a", 11))
     await services.read(1)
 
     assert said() == []

@@ -180,6 +180,17 @@ async def test_relist_is_applied_as_a_difference(api, services, watched, say, ti
     assert time.slept == []
 
 
+async def test_list_that_ends_in_the_chunk_of_an_error_has_ended(api, services, say):
+    asked = await api.asked()
+    end = say.bookmark(10, end=True)
+    await asked.stream(say.added("a", 1), end, say.added("b", 11), say.error(500))
+    again = await api.asked()
+
+    assert again.query["resourceVersion"] == "11"
+    assert await services.read(3) == ["+default/a@1", "+default/b@11", "synced"]
+    assert stats(services).lists == 1
+
+
 async def test_what_a_relist_lacks_is_deleted(api, services, watched, say):
     await watched.send(say.error(410, "Expired"))
     relist = await api.asked()
@@ -261,7 +272,7 @@ async def test_down_for_long_backs_off_and_watches_on(api, services, watched, ti
     await services.until(lambda: len(time.slept) >= 10)
     assert time.slept[:10] == [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30, 30, 30]
     await api.open()
-    again = await api.asked()
+    again = await api.asked_again(10)
     await again.stream(say.modified("a", 11))
 
     assert again.query["resourceVersion"] == "10"
@@ -273,7 +284,7 @@ async def test_connection_lost_is_made_again_at_once(api, services, watched, say
     await watched.send(say.bookmark(12))
     await services.until(lambda: stats(services).last_bookmark is not None)
     watched.cut()
-    again = await api.asked()
+    again = await api.asked_again(12)
 
     assert again.query["resourceVersion"] == "12"
     assert time.slept == []
@@ -284,7 +295,7 @@ async def test_half_a_line_is_no_line(api, services, watched, say, time):
     line = json.dumps(say.modified("a", 11)).encode()
     await watched.raw(line[:-20])
     watched.cut()
-    again = await api.asked()
+    again = await api.asked_again(10)
     await again.stream(say.modified("a", 11))
 
     assert again.query["resourceVersion"] == "10"
@@ -337,6 +348,28 @@ async def test_an_error_of_another_kind_lists_again(api, services, watched, say,
     assert time.slept == [0.8]
 
 
+async def test_an_error_that_is_none_lists_again(api, services, watched, say):
+    await watched.send(say.event("ERROR", 5))
+    again = await api.asked()
+
+    assert again.query["sendInitialEvents"] == "true"
+    assert "ERROR event b'5'" in stats(services).why
+
+
+async def test_a_defect_does_not_end_the_watch(api, services, watched, say, monkeypatch, said):
+    def fail(*_):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("kdns.cluster.api.reflector.Lines.feed", fail)
+    await watched.send(say.modified("a", 11))
+    again = await api.asked()
+    monkeypatch.undo()
+    await again.stream(say.added("a", 11), say.bookmark(12, end=True))
+
+    assert set(await services.read(2)) == {"+default/a@11", "-default/b"}
+    assert any("watch broken off" in line for line in said())
+
+
 async def test_garbage_lists_again(api, services, watched, say, time):
     await watched.send(say.modified("a", 11))
     await watched.raw(b"<html>log in</html>\n")
@@ -376,7 +409,7 @@ async def test_silence_is_not_taken_for_peace(api, services, watched, time):
     assert time.patience == 90
     time.expire()
     await watched.gone()
-    again = await api.asked()
+    again = await api.asked_again(10)
 
     assert again.query["resourceVersion"] == "10"
     assert "sendInitialEvents" not in again.query
@@ -385,15 +418,39 @@ async def test_silence_is_not_taken_for_peace(api, services, watched, time):
 
 
 async def test_silence_twice_lists_from_the_newest(api, services, watched, time):
-    """A server restored from a backup has nothing to say about versions to come."""
     time.expire()
-    await (await api.asked()).begin()
+    await (await api.asked_again(10)).begin()
     await services.until(lambda: time.patience == 90)
     time.expire()
     relist = await api.asked()
 
     assert relist.query["sendInitialEvents"] == "true"
     assert "resourceVersion" not in relist.query
+
+
+@pytest.mark.parametrize("how", ["cut", "silent"])
+async def test_server_that_is_not_as_far_is_listed_anew(api, services, watched, say, time, how):
+    """One restored from a backup, which would have nothing to say about versions to come."""
+    if how == "cut":
+        watched.cut()
+    else:
+        time.expire()
+        time.now += 31
+    await (await api.asked()).answer(504, say.too_large())
+    newest = await api.asked()
+    await newest.stream(say.added("a", 1), say.bookmark(2, end=True))
+
+    assert "resourceVersion" not in newest.query
+    assert await services.read(2) == ["+default/a@1", "-default/b"]
+
+
+async def test_doubt_lasts_until_it_is_answered(api, services, watched, say, time):
+    watched.cut()
+    await (await api.asked()).answer(503, say.status(503))
+    again = await api.asked_again(10)
+    await again.begin()
+
+    assert again.query["watch"] == "1"
 
 
 UNDECODABLE = [
