@@ -65,12 +65,16 @@ class Clusters:
         feeds = [(cluster, self._open_feed(source)) for source, cluster in fresh]
         for cluster, feed in feeds:
             cluster.task = asyncio.create_task(self._follow(cluster, feed))
+        # A first list makes objects by the 100,000 and no cycles: nothing for the collector.
+        gc.disable()
         try:
             async with asyncio.timeout(patience):
                 for cluster, _ in feeds:
                     await cluster.synced.wait()
         except TimeoutError:
             return False
+        finally:
+            gc.enable()
         return True
 
     async def retire(self, sources: Iterable[Source]) -> None:

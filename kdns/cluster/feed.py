@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import NamedTuple, Protocol
 
 from kdns.cluster.objects import Kind, Object
@@ -41,4 +41,4 @@ class Feed(Protocol):
     the source is logged and counted by the feed, and never raised out of the iterator.
     """
 
-    def events(self) -> AsyncIterator[Event]: ...
+    def events(self) -> AsyncGenerator[Event, None]: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
+from contextlib import aclosing
 from typing import Final
 
 from kdns.cluster.feed import Event, Feed
@@ -26,14 +27,15 @@ async def follow(
     Queries are answered between the slices of a long run of events. `clock` counts seconds.
     """
     turn = clock()
-    async for event in feed.events():
-        try:
-            touched = apply(event)
-        except Exception:  # noqa: BLE001 - one object must not end the watch
-            _log.exception("a change could not be applied and was left out: %.200r", event)
-            continue
-        if touched:
-            forget(touched)
-        if clock() - turn > SLICE:
-            await asyncio.sleep(0)
-            turn = clock()
+    async with aclosing(feed.events()) as events:
+        async for event in events:
+            try:
+                touched = apply(event)
+            except Exception:  # noqa: BLE001 - one object must not end the watch
+                _log.exception("a change could not be applied and was left out: %.200r", event)
+                continue
+            if touched:
+                forget(touched)
+            if clock() - turn > SLICE:
+                await asyncio.sleep(0)
+                turn = clock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Final
 
 from kdns.cluster.api.access import Access
@@ -47,7 +47,7 @@ class ApiFeed:
         self._check_every = check_every
         self._timing = timing
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """As `Feed.events`; to be iterated once at a time."""
         # One piece waits while another one is read: who reads slowly slows the API server down.
         pieces: asyncio.Queue[Sequence[Event]] = asyncio.Queue(maxsize=1)

@@ -7,7 +7,7 @@ import gc
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -73,7 +73,7 @@ class ManifestFolder:
         self._sleep = sleep
         self._clock = clock
 
-    async def events(self) -> AsyncIterator[Event]:
+    async def events(self) -> AsyncGenerator[Event, None]:
         """As `Feed.events`; each call is a view of its own, with everything from the start."""
         view = _View(self.path, self.settings, self._clock)
         reported: set[tuple[str, bytes]] = set()
