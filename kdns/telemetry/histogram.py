@@ -15,6 +15,9 @@ SIZE: Final = (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16e3, 32e3, 4
 HEALTH_DURATION: Final = tuple(0.00025 * 10**i for i in range(5))
 """Seconds, for the health endpoint's check of itself."""
 
+PROGRAMMING: Final = tuple(0.001 * 2**i for i in range(20))
+"""Seconds, from a change in the cluster to its answer."""
+
 
 class Histogram:
     """Counts of observations by bucket, and their sum."""
