@@ -35,4 +35,4 @@ def manifest_records(
     options = ZoneOptions(ttl=ttl, pods="verified")
     origin = from_text(zone).lower()
     reverse = [ReverseZone(store, from_text(name), origin, options) for name in _REVERSE]
-    return all_records(store, ForwardZone(store, origin, options), *reverse), loaded.errors
+    return all_records(ForwardZone(store, origin, options), *reverse), loaded.errors

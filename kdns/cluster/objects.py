@@ -14,6 +14,8 @@ from msgspec import Struct, field
 Kind = Literal["Namespace", "Service", "EndpointSlice", "Pod", "ServiceImport"]
 
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+IMPORT_NAME_LABEL = "multicluster.kubernetes.io/service-name"
+SOURCE_CLUSTER_LABEL = "multicluster.kubernetes.io/source-cluster"
 
 
 class Stripped(Struct, frozen=True, gc=False, rename="camel"):
@@ -48,11 +50,34 @@ class ServiceSpec(Stripped, frozen=True, gc=False, rename="camel"):
     external_name: str = ""
     ports: list[ServicePort] = field(default_factory=list)
     publish_not_ready_addresses: bool = False
+    external_ips: list[str] | None = field(default=None, name="externalIPs")
+
+
+class Ingress(Stripped, frozen=True, gc=False, rename="camel"):
+    """Where a load balancer takes traffic: an address, or else a name."""
+
+    ip: str = ""
+    hostname: str = ""
+
+
+class LoadBalancerStatus(Stripped, frozen=True, gc=False, rename="camel"):
+    ingress: list[Ingress] | None = None
+
+
+class ServiceStatus(Stripped, frozen=True, gc=False, rename="camel"):
+    load_balancer: LoadBalancerStatus | None = None
 
 
 class Service(Stripped, frozen=True, gc=False, rename="camel"):
     metadata: Metadata
     spec: ServiceSpec = field(default_factory=ServiceSpec)
+    status: ServiceStatus | None = None
+
+    @property
+    def ingress(self) -> list[Ingress]:
+        """Where its load balancer takes traffic."""
+        balancer = self.status.load_balancer if self.status is not None else None
+        return (balancer.ingress if balancer is not None else None) or []
 
 
 class EndpointConditions(Stripped, frozen=True, gc=False, rename="camel"):
@@ -71,6 +96,7 @@ class Endpoint(Stripped, frozen=True, gc=False, rename="camel"):
     conditions: EndpointConditions = field(default_factory=EndpointConditions)
     hostname: str | None = None
     target_ref: TargetRef | None = None
+    zone: str | None = None
 
 
 class EndpointPort(Stripped, frozen=True, gc=False, rename="camel"):
@@ -82,7 +108,10 @@ class EndpointPort(Stripped, frozen=True, gc=False, rename="camel"):
 
 
 class EndpointSlice(Stripped, frozen=True, gc=False, rename="camel"):
-    """The Service it belongs to is named by the label `kubernetes.io/service-name` alone."""
+    """The Service it belongs to is named by the label `kubernetes.io/service-name` alone.
+
+    Imported slices name a ServiceImport by a label of their own, and may name a Service besides.
+    """
 
     metadata: Metadata
     address_type: str = ""
@@ -93,6 +122,16 @@ class EndpointSlice(Stripped, frozen=True, gc=False, rename="camel"):
     def service(self) -> str:
         """Name of the Service in the same namespace, or "" where the label is missing."""
         return self.metadata.labels.get(SERVICE_NAME_LABEL, "")
+
+    @property
+    def service_import(self) -> str:
+        """Name of the ServiceImport in the same namespace, or "" where the label is missing."""
+        return self.metadata.labels.get(IMPORT_NAME_LABEL, "")
+
+    @property
+    def source_cluster(self) -> str:
+        """The cluster that an imported slice comes from, or "" where the label is missing."""
+        return self.metadata.labels.get(SOURCE_CLUSTER_LABEL, "")
 
 
 class PodIP(Stripped, frozen=True, gc=False, rename="camel"):
@@ -125,4 +164,4 @@ class ServiceImport(Stripped, frozen=True, gc=False, rename="camel"):
     spec: ServiceImportSpec = field(default_factory=ServiceImportSpec)
 
 
-Object = Namespace | Service | EndpointSlice | Pod
+Object = Namespace | Service | EndpointSlice | Pod | ServiceImport

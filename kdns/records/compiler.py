@@ -6,16 +6,27 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from kdns.cluster.objects import EndpointSlice, Pod, Service
+from kdns.cluster.objects import EndpointSlice, Pod, Service, ServiceImport, ServicePort
 from kdns.dns import names
 from kdns.records import address
-from kdns.records.entries import NO_ENDPOINTS, Endpoints, Port, ServiceEntry, SliceEntry
+from kdns.records.entries import (
+    NO_ENDPOINTS,
+    Endpoints,
+    External,
+    Port,
+    ServiceEntry,
+    SliceEntry,
+    ZonedEndpoints,
+)
 
 _LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _FAMILIES: Final = {"IPv4": address.IPV4, "IPv6": address.IPV6}
 _PROTOCOLS: Final = {"TCP": b"tcp", "UDP": b"udp", "SCTP": b"sctp"}
 _ENDED: Final = frozenset({"Succeeded", "Failed", "Unknown"})
-_SHARED_PORTS: Final = 4096
+_SHARED: Final = 4096
+
+_Group = dict[tuple[bytes, bytes | None], bytes | None]
+"""The topology zone of each endpoint, which is an address with its label; see `Endpoints`."""
 
 
 def dns_label(text: str) -> bytes | None:
@@ -24,51 +35,76 @@ def dns_label(text: str) -> bytes | None:
 
 
 class Compiler:
-    """Makes entries, and says through `reject(what)` what it has to leave out of them."""
+    """Makes entries, and says through `reject(what)` what it has to leave out of them.
 
-    def __init__(self, *, endpoint_pod_names: bool, reject: Callable[[str], None]) -> None:
+    `zonal`: endpoints keep their topology zones.
+    """
+
+    def __init__(
+        self, *, endpoint_pod_names: bool, zonal: bool, reject: Callable[[str], None]
+    ) -> None:
         self._endpoint_pod_names = endpoint_pod_names
+        self._zonal = zonal
         self._reject = reject
         self._ports: dict[tuple[Port, ...], tuple[Port, ...]] = {}
+        self._zones: dict[str, bytes | None] = {}
 
     def service(self, service: Service) -> ServiceEntry:
         spec = service.spec
-        ports = self._share(self._port(port.name, port.protocol, port.port) for port in spec.ports)
+        external = self._outside(service)
         if spec.type == "ExternalName":
-            return ServiceEntry("ExternalName", external_name=self._external(spec.external_name))
+            name = self._name("externalName", spec.external_name)
+            return ServiceEntry("ExternalName", external_name=name, external=external)
+        ports = self._service_ports(spec.ports)
+        publish = spec.publish_not_ready_addresses
         given = spec.cluster_ips or [spec.cluster_ip]
         if "None" in given:
-            publish = spec.publish_not_ready_addresses
-            return ServiceEntry("Headless", ports=ports, publish_not_ready=publish)
-        found = dict.fromkeys(
-            packed for text in given if text and (packed := self._address(text)) is not None
+            return ServiceEntry(
+                "Headless", ports=ports, publish_not_ready=publish, external=external
+            )
+        return ServiceEntry(
+            "ClusterIP",
+            self._addresses(given),
+            ports,
+            publish_not_ready=publish,
+            external=external,
         )
-        publish = spec.publish_not_ready_addresses
-        return ServiceEntry("ClusterIP", tuple(found), ports, publish_not_ready=publish)
+
+    def service_import(self, item: ServiceImport) -> ServiceEntry:
+        """A Service of the cluster set, as a Service of its kind."""
+        ports = self._service_ports(item.spec.ports or ())
+        if item.spec.type == "Headless":
+            return ServiceEntry("Headless", ports=ports)
+        return ServiceEntry("ClusterIP", self._addresses(item.spec.ips or ()), ports)
 
     def slice(
-        self, item: EndpointSlice, key: bytes, shared: dict[bytes, bytes]
+        self, item: EndpointSlice, key: bytes, shared: dict[bytes, bytes], cluster: bytes = b""
     ) -> SliceEntry | None:
         """The slice as an entry of the service `key`, None where no endpoint is left.
 
         `shared` holds addresses whose objects are to be used again; new ones are added to it.
+        `cluster` is the wire label of the cluster that the endpoints are in, in a cluster set.
         """
         family = _FAMILIES.get(item.address_type)
         if family is None:
             self._reject(f"addressType {item.address_type!r} is not served, IPv4 and IPv6 are")
             return None
-        ready: dict[tuple[bytes, bytes | None], None] = {}
-        unready: dict[tuple[bytes, bytes | None], None] = {}
+        ready: _Group = {}
+        unready: _Group = {}
         for endpoint in item.endpoints or ():
             pod = endpoint.target_ref.name if endpoint.target_ref else ""
             label = self._label(endpoint.hostname or "", pod)
             group = unready if endpoint.conditions.ready is False else ready
+            zone = self._zone(endpoint.zone) if self._zonal and endpoint.zone else None
             for text in endpoint.addresses:
                 packed = self._address(text, family)
                 if packed is not None:
                     packed = shared.setdefault(packed, packed)
-                    implied = label is None or label == address.dashed(packed)
-                    group[packed, None if implied else label] = None
+                    if cluster:
+                        group[packed, (label or address.dashed(packed)) + cluster] = zone
+                    else:
+                        implied = label is None or label == address.dashed(packed)
+                        group[packed, None if implied else label] = zone
         if not ready and not unready:
             return None
         ports = self._share(
@@ -77,27 +113,53 @@ class Compiler:
         )
         return SliceEntry(key, family, _endpoints(ready), _endpoints(unready), ports)
 
+    def cluster(self, text: str) -> bytes:
+        """The wire label of a cluster's name; b"" where there is none."""
+        wire = dns_label(text) if text else b""
+        if wire is None:
+            self._reject(f"cluster {text!r} is no DNS label; its endpoints' names are without it")
+        return wire or b""
+
     def pod(self, pod: Pod) -> tuple[bytes, ...]:
         """Addresses by which a verified pod is known; none once it has ended."""
         if pod.status.phase in _ENDED:
             return ()
-        given = [item.ip for item in pod.status.pod_ips] or [pod.status.pod_ip]
-        found = (self._address(text) for text in given if text)
-        return tuple(dict.fromkeys(packed for packed in found if packed is not None))
+        return self._addresses([item.ip for item in pod.status.pod_ips] or [pod.status.pod_ip])
 
-    def _external(self, text: str) -> bytes | None:
+    def _outside(self, service: Service) -> External | None:
+        """Addresses first those of the Service, then of its load balancer (CoreDNS)."""
+        ingress = service.ingress
+        if not ingress and not service.spec.external_ips:
+            return None
+        given = (*(service.spec.external_ips or ()), *(each.ip for each in ingress))
+        addresses = self._addresses(given)
+        hostnames = dict.fromkeys(
+            wire
+            for each in ingress
+            if not each.ip
+            and each.hostname
+            and (wire := self._name("hostname of the load balancer", each.hostname)) is not None
+        )
+        return External(addresses, tuple(hostnames)) if addresses or hostnames else None
+
+    def _name(self, what: str, text: str) -> bytes | None:
+        """An absolute wire name that an alias may point to."""
         if address.parse(text) is not None:
-            self._reject(f"externalName {text!r} is an address, a CNAME needs a name")
+            self._reject(f"{what} {text!r} is an address, a CNAME needs a name")
             return None
         try:
             wire = names.from_text(text).lower()
         except names.BadName as error:
-            self._reject(f"externalName: {error}")
+            self._reject(f"{what}: {error}")
             return None
         if wire == names.ROOT:
-            self._reject("externalName is empty")
+            self._reject(f"{what} is empty")
             return None
         return wire
+
+    def _addresses(self, given: Iterable[str]) -> tuple[bytes, ...]:
+        found = (self._address(text) for text in given if text)
+        return tuple(dict.fromkeys(packed for packed in found if packed is not None))
 
     def _address(self, text: str, family: int | None = None) -> bytes | None:
         packed = address.parse(text)
@@ -116,6 +178,22 @@ class Compiler:
         # A pod's name may have dots and up to 253 bytes; then the address is the name as well.
         return dns_label(pod) if self._endpoint_pod_names else None
 
+    def _zone(self, text: str) -> bytes | None:
+        """A topology zone as wire labels: its dots divide a name as they do in any other."""
+        if text not in self._zones:
+            if len(self._zones) >= _SHARED:
+                self._zones.clear()
+            try:
+                wire = b"".join(map(names.label, text.split("."))).lower()
+            except names.BadName as error:
+                self._reject(f"zone {text!r} has no name: {error}")
+                wire = None
+            self._zones[text] = wire
+        return self._zones[text]
+
+    def _service_ports(self, ports: Iterable[ServicePort]) -> tuple[Port, ...]:
+        return self._share(self._port(port.name, port.protocol, port.port) for port in ports)
+
     def _port(self, name: str, protocol: str, number: int | None) -> Port:
         if name and dns_label(name.lower()) is None:
             self._reject(f"port name {name!r} is no DNS label; the port is unnamed")
@@ -132,13 +210,17 @@ class Compiler:
     def _share(self, ports: Iterable[Port]) -> tuple[Port, ...]:
         """One object for equal tuples of ports: most slices have the same as another."""
         made = tuple(ports)
-        if len(self._ports) >= _SHARED_PORTS:
+        if len(self._ports) >= _SHARED:
             self._ports.clear()
         return self._ports.setdefault(made, made)
 
 
-def _endpoints(pairs: dict[tuple[bytes, bytes | None], None]) -> Endpoints:
-    if not pairs:
+def _endpoints(group: _Group) -> Endpoints:
+    if not group:
         return NO_ENDPOINTS
-    addresses, labels = zip(*pairs, strict=True)
-    return Endpoints(addresses, labels if any(labels) else None)
+    addresses, own = zip(*group, strict=True)
+    labels = own if any(own) else None
+    zones = tuple(group.values())
+    if any(zones):
+        return ZonedEndpoints(addresses, labels, zones)
+    return Endpoints(addresses, labels)

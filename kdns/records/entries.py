@@ -33,20 +33,32 @@ def namespace_of(key: bytes) -> bytes:
     return key[1 + key[0] :]
 
 
+class External(NamedTuple):
+    """Where a Service is reached from outside: packed addresses and absolute wire names."""
+
+    addresses: tuple[bytes, ...]
+    hostnames: tuple[bytes, ...]
+
+
 class ServiceEntry(Struct, frozen=True, gc=False):
-    """A Service. `external_name` is an absolute wire name, None where it cannot be one."""
+    """A Service. `external_name` is an absolute wire name, None where it cannot be one.
+
+    `external` is None where there is nothing in it.
+    """
 
     kind: Literal["ClusterIP", "Headless", "ExternalName"]
     addresses: tuple[bytes, ...] = ()
     ports: tuple[Port, ...] = ()
     external_name: bytes | None = None
     publish_not_ready: bool = False
+    external: External | None = None
 
 
 class Endpoints(Struct, frozen=True, gc=False):
     """Endpoints of a slice: packed addresses, and the wire label of each beside it.
 
-    A label is None for the dashed address, and `labels` as a whole where all are.
+    A label is None for the dashed address, and `labels` as a whole where all are. In a cluster set
+    it is two labels, the endpoint's own and its cluster's.
     """
 
     addresses: tuple[bytes, ...] = ()
@@ -71,6 +83,24 @@ class Endpoints(Struct, frozen=True, gc=False):
             for other, own in self.each()
             if other == address
         ]
+
+    def in_zone(self, zone: bytes) -> Endpoints:
+        """The endpoints in a topology zone, which is given as `ZonedEndpoints.zones` has it."""
+        del zone
+        return NO_ENDPOINTS
+
+
+class ZonedEndpoints(Endpoints, frozen=True, gc=False):
+    """Endpoints with the topology zone of each: wire labels in lower case, None where unknown."""
+
+    zones: tuple[bytes | None, ...] = ()
+
+    def in_zone(self, zone: bytes) -> Endpoints:
+        found = [pair for pair, own in zip(self.each(), self.zones, strict=True) if own == zone]
+        if not found:
+            return NO_ENDPOINTS
+        addresses, labels = zip(*found, strict=True)
+        return Endpoints(addresses, labels)
 
 
 NO_ENDPOINTS: Final = Endpoints()
@@ -114,6 +144,13 @@ class Node:
         self.service: ServiceEntry | None = None
         self.slices: dict[str, SliceEntry] = {}
         self.index: Holders[SliceEntry] | None = None
+
+    def copy(self) -> Node:
+        """One that stays as this one is now; without `index`."""
+        made = Node(self.key)
+        made.service = self.service
+        made.slices = self.slices.copy()
+        return made
 
     def put(self, name: str, entry: SliceEntry) -> None:
         """Add a slice, or replace it where it stands."""

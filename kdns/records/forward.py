@@ -1,25 +1,21 @@
-"""The forward zone: the names of the Kubernetes DNS specification 1.1.0, and CoreDNS's beyond it.
-
-Where CoreDNS answers against an RFC, the RFC is followed, with one exception that search paths
-rely on: a headless service without ready endpoints does not exist.
-"""
+"""The forward zone: names of the Kubernetes DNS specification 1.1.0, and CoreDNS's beyond it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from kdns.dns import codes, rdata
 from kdns.dns.names import MAX_NAME, label, labels
 from kdns.dns.rdata import RRset
 from kdns.dns.reply import Reply
-from kdns.records.address import IPV4, IPV6, from_dashed
-from kdns.records.entries import Endpoints, Node, Port, ServiceEntry, SliceEntry
+from kdns.records.address import dashed, from_dashed
 from kdns.records.nameservers import name_servers
 from kdns.records.options import ZoneOptions
-from kdns.records.srv import ANY_PORT, matching, service_records
+from kdns.records.serial import Serial
+from kdns.records.servicezone import FAMILIES, Found, ServiceZone, of_family
 from kdns.records.store import Store, pod_token
-from kdns.records.zone import ANSWER_BYTES, Zone, within
+from kdns.records.zone import NS_DNS
 
 SPECIFICATION: Final = b"1.1.0"
 
@@ -29,28 +25,18 @@ _DNS: Final = b"\x03dns"
 _DNS_VERSION: Final = b"\x0bdns-version"
 _DNS_VERSION_TTL: Final = 28800
 
-_PROTOCOLS: Final = frozenset((b"tcp", b"udp", b"sctp"))
-_FAMILIES: Final = {codes.A: IPV4, codes.AAAA: IPV6}
-_MAX_ALIASES: Final = 11
+_ZONE: Final = b"_zone"
+_PIN: Final = b"pin"
+_PREFER: Final = b"prefer"
 
 
-_Services = tuple[list[RRset], list[RRset]]
-
-
-class _Found(NamedTuple):
-    """A service, and the name at or below its own that was asked."""
-
-    name: bytes
-    node: Node
-    service: ServiceEntry
-    reads: tuple[bytes, ...]
-
-
-class ForwardZone(Zone):
+class ForwardZone(ServiceZone):
     """A zone of services and pods, such as cluster.local; a Denial of what it does not have.
 
     `own_addresses` are the packed addresses that this server answers on, for NS and `ns.dns`.
     """
+
+    _beside_svc = frozenset((_POD, _DNS, _DNS_VERSION))
 
     def __init__(
         self,
@@ -59,9 +45,23 @@ class ForwardZone(Zone):
         options: ZoneOptions,
         own_addresses: Sequence[bytes] = (),
     ) -> None:
-        super().__init__(store, origin, options)
+        super().__init__(store, origin, options, _SVC + origin)
         self._own_addresses = tuple(own_addresses)
-        self._base = _SVC + origin
+
+    def serials(self) -> Sequence[Serial]:
+        """As `Zone.serials`."""
+        return (self.services.serial,)
+
+    def records(self) -> Iterator[RRset]:
+        """As `Zone.records`."""
+        version, own = label("dns-version") + self.origin, NS_DNS + self.origin
+        yield from self._apex(self.origin, codes.NS).answer
+        yield from self._version(version, codes.TXT).answer
+        for qtype in FAMILIES:
+            yield from self._own_name(own, qtype).answer
+        yield from self._all_services()
+        if self.options.pods == "verified":
+            yield from self._all_pods()
 
     def denies(self, name: bytes) -> bool:
         """Whether a name that ends in the origin's bytes surely does not exist.
@@ -85,34 +85,10 @@ class ForwardZone(Zone):
             return False
         kind = name[top:end]
         if kind == _SVC:
-            if service >= 0 and name[service:top] not in self.store.nodes:
+            if service >= 0 and name[service:top] not in self.services.nodes:
                 return True
             return namespace >= 0 and not self.exposes(name[namespace:top])
-        return kind not in (_POD, _DNS, _DNS_VERSION)
-
-    def _look_up(self, name: bytes, qtype: int) -> Reply:
-        reply = self._answer(name, qtype)
-        if not _is_alias(reply, qtype):
-            return reply
-        return self._chase(name, reply, qtype)
-
-    def _chase(self, name: bytes, reply: Reply, qtype: int) -> Reply:
-        """Follow an alias within the zone; the rcode is that of the last name (RFC 6604 §3)."""
-        seen = {name}
-        while len(seen) <= _MAX_ALIASES:
-            target = reply.answer[-1].rdatas[0]
-            if target in seen or not within(target, self.origin):
-                break
-            seen.add(target)
-            step = self._answer(target, qtype)
-            reply = step.changed(
-                answer=reply.answer + step.answer,
-                reads=tuple(dict.fromkeys(reply.reads + step.reads)),
-                denial=None,
-            )
-            if not _is_alias(step, qtype):
-                break
-        return reply
+        return kind not in self._beside_svc
 
     def _answer(self, name: bytes, qtype: int) -> Reply:
         relative = name[: len(name) - len(self.origin)]
@@ -121,7 +97,7 @@ class ForwardZone(Zone):
             return self._apex(name, qtype)
         match parts.pop():
             case b"svc":
-                return self._in_svc(name, parts, qtype)
+                return self._below_base(name, parts, qtype)
             case b"pod":
                 return self._in_pod(name, parts, qtype)
             case b"dns" if not parts:
@@ -137,17 +113,21 @@ class ForwardZone(Zone):
         reply.denial = self
         return reply
 
+    def _name_servers(self) -> tuple[dict[bytes, list[bytes]], Iterable[bytes]]:
+        """Absolute names of this server with their packed addresses, and the store names read."""
+        return name_servers(self, self._own_addresses)
+
     def _apex(self, name: bytes, qtype: int) -> Reply:
         if qtype in (codes.SOA, codes.ANY):
             return self._apex_soa()
         if qtype != codes.NS:
             return self._nodata()
-        servers, reads = name_servers(self, self._own_addresses)
+        servers, reads = self._name_servers()
         glue = [
             RRset(server, glue_type, self.options.ttl, found)
             for server, addresses in servers.items()
-            for glue_type, family in _FAMILIES.items()
-            if (found := [packed for packed in addresses if len(packed) == family])
+            for glue_type, family in FAMILIES.items()
+            if (found := of_family(addresses, family))
         ]
         answer = RRset(name, codes.NS, self.options.ttl, list(servers))
         return self._reply(answer=[answer], additional=glue, reads=reads)
@@ -159,9 +139,9 @@ class ForwardZone(Zone):
         return self._reply(answer=[RRset(name, codes.TXT, _DNS_VERSION_TTL, text)])
 
     def _own_name(self, name: bytes, qtype: int) -> Reply:
-        servers, reads = name_servers(self, self._own_addresses)
+        servers, reads = self._name_servers()
         known = dict.fromkeys(packed for addresses in servers.values() for packed in addresses)
-        return self._addressed(name, qtype, reads, lambda family: _of_family(known, family))
+        return self._addressed(name, qtype, reads, lambda family: of_family(known, family))
 
     def _in_pod(self, name: bytes, parts: list[bytes], qtype: int) -> Reply:
         if not parts:
@@ -182,183 +162,42 @@ class ForwardZone(Zone):
             reads = (namespace, token)
             if token not in self.store.pods:
                 return self._nxdomain(reads)
-        return self._addressed(name, qtype, reads, lambda family: _of_family((packed,), family))
+        return self._pod(name, packed, qtype, reads)
 
-    def _in_svc(self, name: bytes, parts: list[bytes], qtype: int) -> Reply:
-        if not parts:
-            return self._nodata()
-        namespace = label(parts.pop())
-        if not self.exposes(namespace):
-            return self._nxdomain((namespace,))
-        if not parts:
-            return self._nodata((namespace,))
-        key = label(parts.pop()) + namespace
-        reads = (namespace, key)
-        node = self.store.nodes.get(key)
-        service = node.service if node is not None else None
-        if node is None or service is None or len(parts) > 2 or self._is_empty(node, service):
-            return self._nxdomain(reads)
-        if service.kind == "ExternalName":
-            if parts or service.external_name is None:
-                return self._nxdomain(reads)
-            alias = RRset(name, codes.CNAME, self.options.ttl, (service.external_name,))
-            return self._reply(answer=[alias], reads=reads)
-        found = _Found(name, node, service, reads)
-        if not parts:
-            return self._service(found, qtype)
-        if len(parts) == 1:
-            return self._endpoint(found, parts[0], qtype)
-        wanted = (parts[0].removeprefix(b"_"), parts[1].removeprefix(b"_"))
-        return self._port(found, wanted, qtype)
+    def _pod(self, name: bytes, packed: bytes, qtype: int, reads: Iterable[bytes] = ()) -> Reply:
+        return self._addressed(name, qtype, reads, lambda family: of_family((packed,), family))
 
-    def _service(self, found: _Found, qtype: int) -> Reply:
-        service, node = found.service, found.node
-        if service.kind == "Headless" and not any(self._endpoints(node)):
-            return self._nxdomain(found.reads)
+    def _all_pods(self) -> Iterator[RRset]:
+        for namespace, packed in self.store.verified_pods():
+            if self.exposes(namespace):
+                name = dashed(packed) + namespace + _POD + self.origin
+                yield from self._pod(name, packed, codes.ANY).answer
 
-        def addresses(family: int) -> list[bytes]:
-            if service.kind == "Headless":
-                return _gather(self._endpoints(node), family)
-            return _of_family(service.addresses, family)
+    def _at_service(self, found: Found, parts: list[bytes], qtype: int) -> Reply:
+        zonal = self.options.zonal and parts[-1:] == [_ZONE]
+        if zonal and found.service.kind == "Headless":
+            return self._zonal(found, parts[:-1], qtype)
+        return super()._at_service(found, parts, qtype)
 
-        def services() -> _Services:
-            return self._srv(found, self._groups(found, ANY_PORT))
+    def _zonal(self, found: Found, parts: list[bytes], qtype: int) -> Reply:
+        """`<zone>.<pin|prefer>._zone.<service>`: the endpoints in a topology zone (CoreDNS).
 
-        return self._addressed(found.name, qtype, found.reads, addresses, services)
-
-    def _endpoint(self, found: _Found, content: bytes, qtype: int) -> Reply:
-        """`<endpoint>.<service>`, or else `_<protocol>.<service>`: only names below it."""
-        named = self._endpoints_named(found.node, content)
-        if not named:
-            return self._protocol(found, content.removeprefix(b"_"))
-
-        def addresses(family: int) -> list[bytes]:
-            return _gather(named, family)
-
-        def services() -> _Services:
-            groups = [(matching(entry.ports, ANY_PORT), group) for entry, group in named]
-            return self._srv(found, groups)
-
-        return self._addressed(found.name, qtype, found.reads, addresses, services)
-
-    def _protocol(self, found: _Found, protocol: bytes) -> Reply:
-        if protocol in _PROTOCOLS and any(
-            port.name and port.protocol == protocol
-            for ports in self._published_ports(found)
-            for port in ports
-        ):
-            return self._nodata(found.reads)
-        return self._nxdomain(found.reads)
-
-    def _port(self, found: _Found, wanted: tuple[bytes, bytes], qtype: int) -> Reply:
-        """`_<port>._<protocol>.<service>`: SRV alone."""
-        if not wanted[0] or wanted[1] not in _PROTOCOLS:
-            return self._nxdomain(found.reads)
-        if not any(matching(ports, wanted) for ports in self._published_ports(found)):
-            return self._nxdomain(found.reads)
-        if qtype not in (codes.SRV, codes.ANY):
-            return self._nodata(found.reads)
-        return self._with_glue(self._srv(found, self._groups(found, wanted)), found.reads)
-
-    def _addressed(
-        self,
-        name: bytes,
-        qtype: int,
-        reads: Iterable[bytes],
-        addresses: Callable[[int], list[bytes]],
-        services: Callable[[], _Services] | None = None,
-    ) -> Reply:
-        """The answer of a name that has addresses by family, and perhaps SRV records.
-
-        ANY gets one record set (RFC 8482 §4.1).
+        A zone may be several labels. Every zone is a name, whether anything is in it or not.
         """
-        if qtype == codes.SRV and services is not None:
-            return self._with_glue(services(), reads)
-        for own_type, family in _FAMILIES.items():
-            if qtype in (own_type, codes.ANY) and (found := addresses(family)):
-                answer = [RRset(name, own_type, self.options.ttl, found)]
-                return self._reply(answer=answer, reads=reads)
-        return self._nodata(reads)
-
-    def _with_glue(self, services: _Services, reads: Iterable[bytes]) -> Reply:
-        answer, glue = services
-        if not answer:
-            return self._nodata(reads)
-        return self._reply(answer=answer, additional=glue, reads=reads)
-
-    def _is_empty(self, node: Node, service: ServiceEntry) -> bool:
-        """Whether `ignore empty_service` hides the service."""
-        if not self.options.ignore_empty_service or service.kind != "ClusterIP":
-            return False
-        return not any(self._endpoints(node))
-
-    def _endpoints(self, node: Node) -> Iterator[tuple[SliceEntry, Endpoints]]:
-        return iter(()) if self.options.noendpoints else node.endpoints()
-
-    def _endpoints_named(self, node: Node, content: bytes) -> list[tuple[SliceEntry, Endpoints]]:
-        """The endpoints of one name: by its own label, or by the address that its label spells."""
-        if self.options.noendpoints:
-            return []
-        wire = label(content)
-        entries = {id(entry): entry for entry in node.slices_named(wire)}
-        packed = from_dashed(content)
-        if packed is not None:
-            for entry in self.store.endpoints.get(packed):
-                if entry.key == node.key:
-                    entries[id(entry)] = entry
-        found = []
-        for entry in entries.values():
-            for group in node.groups(entry):
-                addresses = group.named(wire)
-                if packed is not None and wire in group.labels_of(packed):
-                    addresses.append(packed)
-                if addresses:
-                    addresses = list(dict.fromkeys(addresses))
-                    named = Endpoints(tuple(addresses), (wire,) * len(addresses))
-                    found.append((entry, named))
-        return found
-
-    def _published_ports(self, found: _Found) -> Iterable[Sequence[Port]]:
-        if found.service.kind == "ClusterIP":
-            return (found.service.ports,)
-        # The same object for equal ports, so that a large service has few to look through.
-        return {id(entry.ports): entry.ports for entry, _ in self._endpoints(found.node)}.values()
-
-    def _groups(
-        self, found: _Found, wanted: tuple[bytes, bytes] | None
-    ) -> list[tuple[Sequence[Port], Endpoints]]:
-        """(wanted ports, targets) of a service: its own name, or each of its endpoints."""
-        service = found.service
-        if service.kind == "ClusterIP":
-            itself = Endpoints(service.addresses, (b"",) * len(service.addresses))
-            return [(matching(service.ports, wanted), itself)]
-        return [
-            (matching(entry.ports, wanted), group) for entry, group in self._endpoints(found.node)
+        if not parts:
+            return self._nodata(found.reads)
+        *zone, directive = parts
+        if directive not in (_PIN, _PREFER):
+            return self._nxdomain(found.reads)
+        if not zone:
+            return self._nodata(found.reads)
+        wanted = b"".join(map(label, zone))
+        everywhere = list(self._endpoints(found.node))
+        there = [
+            (entry, chosen)
+            for entry, group in everywhere
+            if (chosen := group.in_zone(wanted)).addresses
         ]
-
-    def _srv(self, found: _Found, groups: list[tuple[Sequence[Port], Endpoints]]) -> _Services:
-        base = found.node.key + self._base
-        return service_records(found.name, self.options.ttl, base, groups, ANSWER_BYTES)
-
-
-def _is_alias(reply: Reply, qtype: int) -> bool:
-    """Whether the answer ends in a CNAME that stands in for what was asked."""
-    if qtype in (codes.CNAME, codes.ANY) or not reply.answer:
-        return False
-    return reply.answer[-1].type == codes.CNAME
-
-
-def _of_family(addresses: Iterable[bytes], family: int) -> list[bytes]:
-    return [packed for packed in addresses if len(packed) == family]
-
-
-def _gather(endpoints: Iterable[tuple[SliceEntry, Endpoints]], family: int) -> list[bytes]:
-    """Distinct addresses of a family in the order of the slices, up to ANSWER_BYTES of records."""
-    most = ANSWER_BYTES // (12 + family)
-    found: dict[bytes, None] = {}
-    for entry, group in endpoints:
-        if entry.family == family:
-            found.update(dict.fromkeys(group.addresses))
-            if len(found) >= most:
-                break
-    return list(found)[:most]
+        if directive == _PREFER and not there:
+            there = everywhere
+        return self._endpoint(found, there, qtype)

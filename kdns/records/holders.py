@@ -15,13 +15,14 @@ class Holders(Generic[T]):
 
     A lone holder is stored as itself, a few as a tuple, more as the keys of a dict: so the usual
     token costs one dict entry, and one that thousands hold changes hands in constant time.
-    Holders must be hashable and neither tuples nor dicts.
+    Holders must be hashable and neither tuples nor dicts. `_crowded` are the dicts.
     """
 
-    __slots__ = ("_table",)
+    __slots__ = ("_crowded", "_table")
 
     def __init__(self) -> None:
         self._table: dict[bytes, T | tuple[T, ...] | dict[T, None]] = {}
+        self._crowded: dict[bytes, dict[T, None]] = {}
 
     def add(self, token: bytes, holder: T) -> bool:
         """Whether the token had no holder before."""
@@ -36,7 +37,7 @@ class Holders(Generic[T]):
         elif len(held) < _MANY:
             self._table[token] = (*held, holder)
         else:
-            self._table[token] = dict.fromkeys((*held, holder))
+            self._table[token] = self._crowded[token] = dict.fromkeys((*held, holder))
         return False
 
     def remove(self, token: bytes, holder: T) -> bool:
@@ -47,6 +48,7 @@ class Holders(Generic[T]):
             if len(held) > _MANY:
                 return False
             held = tuple(held)
+            del self._crowded[token]
         elif isinstance(held, tuple):
             held = tuple(other for other in held if other != holder)
         else:
@@ -69,6 +71,15 @@ class Holders(Generic[T]):
         if held is None:
             return ()
         return held if isinstance(held, (tuple, dict)) else (held,)
+
+    def copy(self) -> Holders[T]:
+        """One that stays as this one is now."""
+        made: Holders[T] = Holders()
+        made._table = self._table.copy()
+        # All but these are never changed, but replaced.
+        made._crowded = {token: held.copy() for token, held in self._crowded.items()}
+        made._table.update(made._crowded)
+        return made
 
     def __contains__(self, token: bytes) -> bool:
         return token in self._table

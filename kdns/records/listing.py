@@ -2,84 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from kdns.dns import codes
-from kdns.dns.names import MAX_NAME, label, labels
+from kdns.dns.names import MAX_NAME, labels
 from kdns.dns.rdata import RRset
-from kdns.records.address import dashed, reverse_name
-from kdns.records.entries import Node, namespace_of
-from kdns.records.forward import ForwardZone
-from kdns.records.reverse import ReverseZone
-from kdns.records.store import Store
 from kdns.records.zone import Zone, within
 
-_ADDRESSES = (codes.A, codes.AAAA)
 
-
-def all_records(store: Store, *zones: ForwardZone | ReverseZone) -> Iterator[RRset]:
+def all_records(*zones: Zone) -> Iterator[RRset]:
     """Every record set that the zones answer, zone by zone, in canonical order (RFC 4034 §6.1).
 
-    An apex begins with its SOA. Names that are made up by the asker (insecure pods, ports without
-    underscores) are left out, and a name in several of the zones belongs to the nearest.
+    An apex begins with its SOA. A name in several of the zones belongs to the nearest.
     """
     for zone in zones:
-        inner = [other.origin for other in zones if len(other.origin) > len(zone.origin)]
-        yield from _zone_records(store, zone, inner)
+        yield zone.soa()
+        found = _own_records(zone.frozen(), inner_origins(zone.origin, zones))
+        yield from sorted(found, key=lambda each: labels(each.owner)[::-1])
 
 
-def _zone_records(
-    store: Store, zone: ForwardZone | ReverseZone, inner: Sequence[bytes]
-) -> Iterator[RRset]:
-    found = _forward_names(store, zone) if isinstance(zone, ForwardZone) else _reverse_names(store)
-    owners: dict[bytes, Sequence[int]] = {zone.origin: (codes.SOA, codes.NS)}
-    for name, types in found:
-        if len(name) <= MAX_NAME and within(name, zone.origin):
-            owners.setdefault(name, types)
-    for name in sorted(owners, key=lambda owner: labels(owner)[::-1]):
-        if not any(within(name, origin) for origin in inner):
-            yield from _record_sets(zone, name, owners[name])
+def inner_origins(origin: bytes, zones: Sequence[Zone]) -> Sequence[bytes]:
+    """Origins of the zones that are below another one and answer in its place."""
+    found = (zone.origin for zone in zones)
+    return [inner for inner in found if inner != origin and within(inner, origin)]
 
 
-def _record_sets(zone: Zone, name: bytes, types: Iterable[int]) -> Iterator[RRset]:
-    for qtype in types:
-        for record_set in zone.lookup(name, qtype).answer:
-            if record_set.owner == name and record_set.type == qtype:
-                yield record_set
+class ZoneTransfer:
+    """A zone for secondaries. What is at or below one of the origins `inner` is not its own."""
+
+    def __init__(self, zone: Zone, inner: Sequence[bytes]) -> None:
+        self._zone: Final = zone
+        self._inner = inner
+
+    @property
+    def synced(self) -> bool:
+        """Whether the zone is whole."""
+        return self._zone.store.synced
+
+    def soa(self) -> RRset:
+        """The zone's SOA as of now."""
+        return self._zone.soa()
+
+    def records(self) -> Iterator[RRset]:
+        """All record sets as they are now, SOA first and last (RFC 5936 §2.2).
+
+        They are made as they are asked for, of the zone as it was when this was called.
+        """
+        for serial in self._zone.serials():
+            serial.hand_out()
+        return _between_soas(self._zone.frozen(), self._inner)
 
 
-def _forward_names(store: Store, zone: ForwardZone) -> Iterator[tuple[bytes, Sequence[int]]]:
-    yield label("dns-version") + zone.origin, (codes.TXT,)
-    yield label("ns") + label("dns") + zone.origin, _ADDRESSES
-    for key, node in store.nodes.items():
-        if node.service is None or not zone.exposes(namespace_of(key)):
-            continue
-        name = key + label("svc") + zone.origin
-        if node.service.kind == "ExternalName":
-            yield name, (codes.CNAME,)
-            continue
-        yield name, (*_ADDRESSES, codes.SRV)
-        for first in _labels_below(node):
-            yield first + name, (*_ADDRESSES, codes.SRV)
-    if zone.options.pods == "verified":
-        for namespace, packed in store.verified_pods():
-            yield dashed(packed) + namespace + label("pod") + zone.origin, _ADDRESSES
+def _between_soas(zone: Zone, inner: Sequence[bytes]) -> Iterator[RRset]:
+    yield zone.soa()
+    yield from _own_records(zone, inner)
+    yield zone.soa()
 
 
-def _labels_below(node: Node) -> Iterator[bytes]:
-    """What stands to the left of a service's name: `_port._proto`, and its endpoints' labels."""
-    ports = dict.fromkeys(chain.from_iterable(entry.ports for entry in node.slices.values()))
-    if node.service is not None and node.service.kind == "ClusterIP":
-        ports = dict.fromkeys(node.service.ports)
-    for port in ports:
-        if port.name and len(port.name) < 63:
-            yield label(b"_" + port.name) + label(b"_" + port.protocol)
-    for _, group in node.endpoints():
-        for packed, own in group.each():
-            yield dashed(packed) if own is None else own
-
-
-def _reverse_names(store: Store) -> Iterator[tuple[bytes, Sequence[int]]]:
-    for packed in chain(store.cluster_ips, store.endpoints):
-        yield reverse_name(packed), (codes.PTR,)
+def _own_records(zone: Zone, inner: Sequence[bytes]) -> Iterator[RRset]:
+    for rrset in zone.records():
+        if len(rrset.owner) <= MAX_NAME and not any(within(rrset.owner, each) for each in inner):
+            yield rrset

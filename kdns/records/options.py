@@ -18,3 +18,4 @@ class ZoneOptions:
     namespaces: frozenset[str] | None = None
     ignore_empty_service: bool = False
     noendpoints: bool = False
+    zonal: bool = False

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from kdns.dns import codes
 from kdns.dns.names import MAX_NAME, labels
 from kdns.dns.rdata import RRset
 from kdns.dns.reply import Reply
-from kdns.records.address import IN_ADDR_ARPA, IP6_ARPA, IPV4, IPV6, from_reverse
+from kdns.records.address import IN_ADDR_ARPA, IP6_ARPA, IPV4, IPV6, from_reverse, reverse_name
 from kdns.records.entries import namespace_of
-from kdns.records.nameservers import NS_DNS
 from kdns.records.options import ZoneOptions
-from kdns.records.store import Store, address_token
+from kdns.records.serial import Serial
+from kdns.records.services import address_token
+from kdns.records.store import Store
 from kdns.records.zone import Zone, within
 
 _ARPA_LABELS: Final = 2
@@ -39,12 +40,24 @@ class ReverseZone(Zone):
         self._target_origin = target_origin
         self._base = b"\x03svc" + target_origin
 
+    def serials(self) -> Sequence[Serial]:
+        """As `Zone.serials`."""
+        return (self.store.services.serial,)
+
+    def records(self) -> Iterator[RRset]:
+        """As `Zone.records`."""
+        yield self._name_server()
+        for packed in self._addresses():
+            if len(packed) == self._family and (name := reverse_name(packed)).endswith(self.origin):
+                targets, _ = self._targets(packed)
+                if targets:
+                    yield RRset(name, codes.PTR, self.options.ttl, targets)
+
     def _look_up(self, name: bytes, qtype: int) -> Reply:
         if name == self.origin and qtype in (codes.SOA, codes.ANY):
             return self._apex_soa()
         if name == self.origin and qtype == codes.NS:
-            server = RRset(name, codes.NS, self.options.ttl, (NS_DNS + self._target_origin,))
-            return self._reply(answer=[server])
+            return self._reply(answer=[self._name_server()])
         digits = from_reverse(labels(name)[:-_ARPA_LABELS], self._family)
         if digits is None:
             return self._nxdomain()
@@ -56,6 +69,9 @@ class ReverseZone(Zone):
         # Addresses come and go below a partial name without a word to it.
         reply.lifetime = 0
         return reply
+
+    def _name_server(self) -> RRset:
+        return RRset(self.origin, codes.NS, self.options.ttl, (self._server + self._target_origin,))
 
     def _pointer(self, name: bytes, packed: bytes, qtype: int) -> Reply:
         targets, reads = self._targets(packed)
@@ -72,20 +88,21 @@ class ReverseZone(Zone):
         """Names of an address, and what was read to know them: a cluster IP's service alone, else
         one for each endpoint and service (CoreDNS)."""
         reads = {address_token(packed): None}
+        known = self.store.services
         services = []
-        for key in self.store.cluster_ips.get(packed):
+        for key in known.cluster_ips.get(packed):
             namespace = namespace_of(key)
-            reads.update(dict.fromkeys((namespace, key)))
-            if self.exposes(namespace):
+            reads.update(dict.fromkeys((namespace, known.token(key))))
+            if self.exposes(namespace) and len(key + self._base) <= MAX_NAME:
                 services.append(key + self._base)
         if services:
             # Two services have one cluster IP for as long as it takes to hear that one is gone.
             return [min(services)], reads
         found: dict[bytes, None] = {}
-        for entry in () if self.options.noendpoints else self.store.endpoints.get(packed):
+        for entry in () if self.options.noendpoints else known.endpoints.get(packed):
             namespace = namespace_of(entry.key)
-            reads.update(dict.fromkeys((namespace, entry.key)))
-            node = self.store.nodes[entry.key]
+            reads.update(dict.fromkeys((namespace, known.token(entry.key))))
+            node = known.nodes[entry.key]
             if (
                 not self.exposes(namespace)
                 or node.service is None
@@ -105,6 +122,15 @@ class ReverseZone(Zone):
         return any(self._is_known(bytes.fromhex(digits + end)) for end in ends)
 
     def _is_known(self, prefix: bytes) -> bool:
+        known = self.store.services
         if len(prefix) < self._family:
-            return prefix in self.store.prefixes[self._family]
-        return prefix in self.store.cluster_ips or prefix in self.store.endpoints
+            return prefix in known.prefixes[self._family]
+        return prefix in known.cluster_ips or prefix in known.endpoints
+
+    def _addresses(self) -> Iterable[bytes]:
+        """All addresses that may have targets, each once."""
+        known = self.store.services
+        yield from known.cluster_ips
+        for packed in known.endpoints:
+            if packed not in known.cluster_ips:
+                yield packed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from kdns.dns import codes, rdata
 from kdns.dns.names import MAX_NAME
@@ -14,6 +14,17 @@ from kdns.records.entries import Endpoints, Port
 ANY_PORT: Final = None
 _NO_PORT: Final = (Port(b"", b"", None),)
 _RECORD_OVERHEAD: Final = 12
+
+
+class Targets(NamedTuple):
+    """Endpoints that all listen on the same ports; a target is an endpoint's label + `base`.
+
+    An address may be b"" where it is not known here.
+    """
+
+    ports: Sequence[Port]
+    endpoints: Endpoints
+    base: bytes
 
 
 def matching(ports: Sequence[Port], wanted: tuple[bytes, bytes] | None) -> Sequence[Port]:
@@ -27,23 +38,18 @@ def matching(ports: Sequence[Port], wanted: tuple[bytes, bytes] | None) -> Seque
 
 
 def service_records(
-    owner: bytes,
-    ttl: int,
-    base: bytes,
-    groups: Sequence[tuple[Sequence[Port], Endpoints]],
-    room: int,
+    owner: bytes, ttl: int, groups: Sequence[Targets], room: int
 ) -> tuple[list[RRset], list[RRset]]:
-    """The SRV record set of (ports, endpoints) groups, and the address sets of its targets.
+    """The SRV record set of all targets, and the address sets of these.
 
-    A target is the endpoint's label + `base`. No more are made once the SRV records take more than
-    `room` bytes. The weight is CoreDNS's: 100 shared by all (endpoint, port) pairs, before equal
-    records are merged.
+    No more are made once the SRV records take more than `room` bytes. The weight is CoreDNS's: 100
+    shared by all (endpoint, port) pairs, before equal records are merged.
     """
-    pairs = sum(len(ports) * len(endpoints.addresses) for ports, endpoints in groups)
+    pairs = sum(len(ports) * len(endpoints.addresses) for ports, endpoints, _ in groups)
     weight = max(1, 100 // pairs) if pairs else 0
     records: dict[bytes, None] = {}
     glue: dict[tuple[bytes, int], dict[bytes, None]] = {}
-    for ports, endpoints in groups:
+    for ports, endpoints, base in groups:
         numbers = [port.number for port in ports if port.number is not None]
         if not numbers:
             continue
@@ -58,8 +64,9 @@ def service_records(
                     room -= _RECORD_OVERHEAD + len(data)
             if room < 0:
                 return _record_sets(owner, ttl, records, glue)
-            qtype = codes.A if len(packed) == IPV4 else codes.AAAA
-            glue.setdefault((target, qtype), {})[packed] = None
+            if packed:
+                qtype = codes.A if len(packed) == IPV4 else codes.AAAA
+                glue.setdefault((target, qtype), {})[packed] = None
     return _record_sets(owner, ttl, records, glue)
 
 

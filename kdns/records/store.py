@@ -1,39 +1,26 @@
 """The incremental store: the cluster's objects as entries under relative wire names.
 
-One store serves every zone. A service key is label(service) + label(namespace) in lower case; at
-each key the Service and the slices that name it are kept apart and joined when they are read, so
-the order in which objects arrive does not matter. A change costs in proportion to the object that
-changed: a slice adds and takes away its own contributions.
+One store serves every zone.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterator
-from typing import Final, TypeVar
+from typing import Final
 
 from kdns.cluster.feed import Delete, Event, Upsert
-from kdns.cluster.objects import EndpointSlice, Namespace, Object, Service
-from kdns.dns.reply import EPOCH
-from kdns.records.address import IPV4, IPV6
+from kdns.cluster.objects import EndpointSlice, Namespace, Object, Service, ServiceImport
 from kdns.records.compiler import Compiler, dns_label
-from kdns.records.entries import Node, ServiceEntry, SliceEntry
-from kdns.records.holders import Holders
-from kdns.records.prefixes import Prefixes
-
-SERIAL: Final = EPOCH + b"serial"
-"""The store name that every Reply with an SOA reads; touched when the serial moves."""
+from kdns.records.entries import ServiceEntry
+from kdns.records.externals import Externals
+from kdns.records.serial import EXTERNAL_SERIAL, IMPORTS_SERIAL, SERIAL, Serial
+from kdns.records.services import Services
 
 _REMEMBERED_COMPLAINTS: Final = 1000
-
-T = TypeVar("T")
+_IMPORTED: Final = b"M"
 
 _log: Final = logging.getLogger("plugin/kubernetes")
-
-
-def address_token(address: bytes) -> bytes:
-    """The store name of who has an address."""
-    return b"@" + address
 
 
 def pod_token(namespace: bytes, address: bytes) -> bytes:
@@ -44,28 +31,34 @@ def pod_token(namespace: bytes, address: bytes) -> bytes:
 class Store:
     """The cluster as it was last told; lookups read its public tables and change none.
 
-    `namespaces` are wire labels; `cluster_ips` says which service keys have an address, `endpoints`
-    which slices; `prefixes`, by family, what lies above all these addresses; `pods` counts the pods
-    of a `pod_token`. The tables stay the same objects for the life of the store.
+    `namespaces` are wire labels; `services` the cluster's own, `imports` those of the cluster set,
+    kept with `multicluster` alone; `externals` says which services have addresses outside; `pods`
+    counts the pods of a `pod_token`. With `zonal` endpoints keep their topology zones.
 
-    `serial` is the Unix time in seconds of the last visible change, 0 before any. `rejected` counts
-    objects, and parts of objects, that could not be served.
+    `rejected` counts objects, and parts of objects, that could not be served.
     """
 
-    def __init__(self, *, clock: Callable[[], float], endpoint_pod_names: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        endpoint_pod_names: bool = False,
+        zonal: bool = False,
+        multicluster: bool = False,
+    ) -> None:
         self.synced = False
-        self.serial = 0
         self.rejected = 0
         self.namespaces: set[bytes] = set()
-        self.nodes: dict[bytes, Node] = {}
-        self.cluster_ips: Holders[bytes] = Holders()
-        self.endpoints: Holders[SliceEntry] = Holders()
-        self.prefixes: Final = {IPV4: Prefixes(), IPV6: Prefixes()}
+        self.services = Services(Serial(SERIAL), clock)
+        self.imports = Services(Serial(IMPORTS_SERIAL), clock, _IMPORTED)
+        self.externals = Externals(Serial(EXTERNAL_SERIAL))
         self.pods: dict[bytes, int] = {}
-        self._slices: dict[str, SliceEntry] = {}
         self._pod_tokens: dict[str, tuple[bytes, ...]] = {}
+        self._multicluster = multicluster
         self._clock = clock
-        self._compiler = Compiler(endpoint_pod_names=endpoint_pod_names, reject=self._reject)
+        self._compiler = Compiler(
+            endpoint_pod_names=endpoint_pod_names, zonal=zonal, reject=self._reject
+        )
         self._current = ""
         self._complaints: set[str] = set()
 
@@ -92,6 +85,23 @@ class Store:
             end = 2 + token[1]
             yield token[1:end], token[end:]
 
+    def is_headless(self, service: str, namespace: str) -> bool:
+        """Whether the Service of this name is known and headless."""
+        name, below = dns_label(service), dns_label(namespace)
+        node = self.services.nodes.get(name + below) if name and below else None
+        return node is not None and node.service is not None and node.service.kind == "Headless"
+
+    def frozen(self) -> Store:
+        """A copy that stays as this store is now, to be read only."""
+        copy = Store(clock=self._clock)
+        copy.synced = self.synced
+        copy.namespaces = self.namespaces.copy()
+        copy.services = self.services.frozen()
+        copy.imports = self.imports.frozen()
+        copy.externals = self.externals.frozen()
+        copy.pods = self.pods.copy()
+        return copy
+
     def _upsert(self, item: Object, touched: set[bytes]) -> None:
         name, namespace = item.metadata.name, item.metadata.namespace
         self._current = f"{type(item).__name__} {namespace}/{name}"
@@ -101,8 +111,10 @@ class Store:
             if key := self._key(name, namespace):
                 self._set_service(key, self._compiler.service(item), touched)
         elif isinstance(item, EndpointSlice):
-            key = self._key(item.service, namespace) if item.service else None
-            self._set_slice(f"{namespace}/{name}", key, item, touched)
+            self._set_slice(item, touched)
+        elif isinstance(item, ServiceImport):
+            if self._multicluster and (key := self._key(name, namespace)):
+                self.imports.set_service(key, self._compiler.service_import(item), touched)
         elif label := self._checked(namespace):
             tokens = tuple(pod_token(label, packed) for packed in self._compiler.pod(item))
             self._set_pod(f"{namespace}/{name}", tokens, touched)
@@ -111,14 +123,17 @@ class Store:
         name = f"{event.namespace}/{event.name}"
         if event.kind == "Namespace":
             self._set_namespace(dns_label(event.name), touched, exists=False)
-        elif event.kind == "Service":
-            service, namespace = dns_label(event.name), dns_label(event.namespace)
-            if service and namespace:
-                self._set_service(service + namespace, None, touched)
         elif event.kind == "EndpointSlice":
-            self._set_slice(name, None, None, touched)
-        else:
+            for services in (self.services, self.imports):
+                services.set_slice(name, None, None, touched)
+        elif event.kind == "Pod":
             self._set_pod(name, (), touched)
+        else:
+            service, namespace = dns_label(event.name), dns_label(event.namespace)
+            if service and namespace and event.kind == "Service":
+                self._set_service(service + namespace, None, touched)
+            elif service and namespace:
+                self.imports.set_service(service + namespace, None, touched)
 
     def _set_namespace(self, label: bytes | None, touched: set[bytes], *, exists: bool) -> None:
         if label is None or (label in self.namespaces) == exists:
@@ -127,68 +142,32 @@ class Store:
             self.namespaces.add(label)
         else:
             self.namespaces.remove(label)
-        self._stamp(touched, label)
+        touched.add(label)
+        now = self._clock()
+        for part in (self.services, self.imports, self.externals):
+            part.serial.move(now, touched)
 
     def _set_service(self, key: bytes, new: ServiceEntry | None, touched: set[bytes]) -> None:
-        node = self.nodes.get(key)
-        old = node.service if node is not None else None
-        if new == old:
-            return
-        node = node or self._node(key)
-        node.service = new
-        before = frozenset(old.addresses) if old is not None else frozenset()
-        after = frozenset(new.addresses) if new is not None else frozenset()
-        for packed in before - after:
-            self._give_back(self.cluster_ips, packed, node.key)
-        for packed in after - before:
-            self._take_up(self.cluster_ips, packed, node.key)
-        self._prune(node)
-        touched.update(map(address_token, before ^ after))
-        self._stamp(touched, key)
+        old = self.services.set_service(key, new, touched)
+        self.externals.change(key, old, new, self._clock, touched)
 
-    def _set_slice(
-        self, name: str, key: bytes | None, item: EndpointSlice | None, touched: set[bytes]
-    ) -> None:
-        """Make a slice what `item` says, or take it away where `key` or `item` is missing."""
-        old = self._slices.get(name)
-        new = None
-        if key is not None and item is not None:
-            node = self.nodes.get(key)
-            # Addresses that stay keep their objects, which the tables by address share.
-            shared = {packed: packed for packed in old.addresses()} if old is not None else {}
-            new = self._compiler.slice(item, node.key if node is not None else key, shared)
-        if _same(old, new):
-            return
-        touched.update(map(address_token, _moved_addresses(old, new)))
-        for node in {self._node(entry.key) for entry in (old, new) if entry is not None}:
-            if _visible(node, old) != _visible(node, new):
-                self._stamp(touched, node.key)
-        self._move_slice(name, old, new)
-        self._move_addresses(old, new)
-
-    def _move_slice(self, name: str, old: SliceEntry | None, new: SliceEntry | None) -> None:
-        if new is not None:
-            self._slices[name] = new
-            self.nodes[new.key].put(name, new)
-        else:
-            del self._slices[name]
-        if old is not None and (new is None or new.key != old.key):
-            node = self.nodes[old.key]
-            node.drop(name)
-            self._prune(node)
-
-    def _move_addresses(self, old: SliceEntry | None, new: SliceEntry | None) -> None:
-        before = old.addresses() if old is not None else set()
-        after = new.addresses() if new is not None else set()
-        if old is not None:
-            for packed in before - after:
-                self._give_back(self.endpoints, packed, old)
-        if new is not None:
-            for packed in after - before:
-                self._take_up(self.endpoints, packed, new)
-        if old is not None and new is not None:
-            for packed in before & after:
-                self.endpoints.replace(packed, old, new)
+    def _set_slice(self, item: EndpointSlice, touched: set[bytes]) -> None:
+        metadata = item.metadata
+        name = f"{metadata.namespace}/{metadata.name}"
+        key = self._key(item.service, metadata.namespace) if item.service else None
+        self.services.set_slice(
+            name, key, lambda key, shared: self._compiler.slice(item, key, shared), touched
+        )
+        if self._multicluster:
+            of = item.service_import
+            key = self._key(of, metadata.namespace) if of else None
+            cluster = self._compiler.cluster(item.source_cluster) if key else b""
+            self.imports.set_slice(
+                name,
+                key,
+                lambda key, shared: self._compiler.slice(item, key, shared, cluster),
+                touched,
+            )
 
     def _set_pod(self, name: str, new: tuple[bytes, ...], touched: set[bytes]) -> None:
         old = self._pod_tokens.pop(name, ())
@@ -204,31 +183,9 @@ class Store:
                 del self.pods[token]
                 self._stamp(touched, token)
 
-    def _take_up(self, holders: Holders[T], packed: bytes, holder: T) -> None:
-        if holders.add(packed, holder):
-            self.prefixes[len(packed)].add(packed)
-
-    def _give_back(self, holders: Holders[T], packed: bytes, holder: T) -> None:
-        if holders.remove(packed, holder):
-            self.prefixes[len(packed)].remove(packed)
-
-    def _node(self, key: bytes) -> Node:
-        node = self.nodes.get(key)
-        if node is None:
-            node = self.nodes[key] = Node(key)
-        return node
-
-    def _prune(self, node: Node) -> None:
-        if node.service is None and not node.slices:
-            del self.nodes[node.key]
-
     def _stamp(self, touched: set[bytes], token: bytes) -> None:
-        """A visible change: the serial is the present second, and never goes back."""
         touched.add(token)
-        now = int(self._clock())
-        if now > self.serial:
-            self.serial = now
-            touched.add(SERIAL)
+        self.services.serial.move(self._clock(), touched)
 
     def _key(self, name: str, namespace: str) -> bytes | None:
         service, below = self._checked(name), self._checked(namespace)
@@ -246,31 +203,3 @@ class Store:
         if complaint not in self._complaints and len(self._complaints) < _REMEMBERED_COMPLAINTS:
             self._complaints.add(complaint)
             _log.warning("%s", complaint)
-
-
-def _same(old: SliceEntry | None, new: SliceEntry | None) -> bool:
-    if old is None or new is None:
-        return old is new
-    return (old.key, old.ready, old.unready, old.ports) == (
-        new.key,
-        new.ready,
-        new.unready,
-        new.ports,
-    )
-
-
-def _visible(node: Node, entry: SliceEntry | None) -> object:
-    """What answers about a node's service can show of a slice; None where that is nothing."""
-    if entry is None or entry.key != node.key:
-        return None
-    groups = node.groups(entry)
-    return (groups, entry.ports) if any(group.addresses for group in groups) else None
-
-
-def _moved_addresses(old: SliceEntry | None, new: SliceEntry | None) -> set[bytes]:
-    """Addresses whose holders change; who reads of them otherwise reads the service as well."""
-    before = old.addresses() if old is not None else set()
-    after = new.addresses() if new is not None else set()
-    if old is not None and new is not None and old.key == new.key:
-        return before ^ after
-    return before | after

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
+from typing import ClassVar, Final, Self
 
 from kdns.dns import codes, rdata
 from kdns.dns.names import ROOT, label, suffixes
 from kdns.dns.rdata import RRset
 from kdns.dns.reply import Reply
 from kdns.records.options import ZoneOptions
-from kdns.records.store import SERIAL, Store
+from kdns.records.serial import Serial
+from kdns.records.store import Store
+
+NS_DNS: Final = b"\x02ns\x03dns"
+"""`ns.dns`, which every forward zone has: the name of a server that is no service's endpoint."""
 
 ANSWER_BYTES: Final = 66_000
 """Room for one record set: more than the largest message has (65535).
@@ -21,7 +27,6 @@ that TC tells of it (RFC 2181 §9).
 """
 
 _TRANSFERS: Final = (codes.AXFR, codes.IXFR)
-_SOA_TTL: Final = 300
 _REFRESH: Final = 7200
 _RETRY: Final = 1800
 _EXPIRE: Final = 86400
@@ -36,10 +41,15 @@ class Zone(ABC):
     """A zone made of the store's records. All its answers are authoritative.
 
     `origin` is an absolute wire name in lower case. Raises BadName over `options.namespaces`.
+    `plugin` is the one that answers with it; `max_soa_ttl` is in seconds, `room` in bytes of one
+    record set.
     """
 
+    plugin: ClassVar[str] = "kubernetes"
+    max_soa_ttl: ClassVar[int] = 300
+
     def __init__(self, store: Store, origin: bytes, options: ZoneOptions) -> None:
-        self.store: Final = store
+        self.store = store
         self.origin = origin
         self.options: Final = options
         self._exposed = (
@@ -47,8 +57,11 @@ class Zone(ABC):
             if options.namespaces is None
             else frozenset(label(name.lower()) for name in options.namespaces)
         )
-        self._serial = -1
-        self._soa: RRset | None = None
+        self._soa: tuple[int, RRset] | None = None
+        self.room = ANSWER_BYTES
+        # Relative wire names: of the name server, and of the mailbox in the SOA.
+        self._server = NS_DNS
+        self._contact = label("hostmaster")
 
     def lookup(self, name: bytes, qtype: int) -> Reply:
         """The answer about an absolute lower-case wire name at or below the origin.
@@ -56,8 +69,30 @@ class Zone(ABC):
         Zone transfers are REFUSED: they are not a matter of one name.
         """
         if qtype in _TRANSFERS:
-            return Reply(rcode=codes.REFUSED, plugin="kubernetes")
+            return Reply(rcode=codes.REFUSED, plugin=self.plugin)
         return self._look_up(name, qtype)
+
+    def frozen(self) -> Self:
+        """The zone as it is now, whatever becomes of it, its record sets whole however large.
+
+        To be listed, as `records` does; look-ups of partial reverse names need more than it has.
+        """
+        twin = copy(self)
+        twin.store = self.store.frozen()
+        twin.room = sys.maxsize
+        return twin
+
+    @abstractmethod
+    def records(self) -> Iterator[RRset]:
+        """All record sets but the SOA, one at a time and each once; the apex first.
+
+        Names that are made up by the asker (insecure pods, ports without underscores, zonal names)
+        are left out.
+        """
+
+    @abstractmethod
+    def serials(self) -> Sequence[Serial]:
+        """The serials of what the zone is made of; its own is the highest."""
 
     @abstractmethod
     def _look_up(self, name: bytes, qtype: int) -> Reply:
@@ -71,15 +106,14 @@ class Zone(ABC):
 
     def soa(self) -> RRset:
         """The zone's SOA as of now."""
-        serial = self.store.serial
-        if self._soa is None or serial != self._serial:
+        serial = max(each.value for each in self.serials())
+        if self._soa is None or serial != self._soa[0]:
             ttl = self.options.ttl
-            mname = label("ns") + label("dns") + self.origin
-            rname = label("hostmaster") + self.origin
+            mname, rname = self._server + self.origin, self._contact + self.origin
             data = rdata.soa(mname, rname, serial, _REFRESH, _RETRY, _EXPIRE, ttl)
-            self._soa = RRset(self.origin, codes.SOA, min(ttl, _SOA_TTL), (data,))
-            self._serial = serial
-        return self._soa
+            own_ttl = min(ttl, self.max_soa_ttl)
+            self._soa = (serial, RRset(self.origin, codes.SOA, own_ttl, (data,)))
+        return self._soa[1]
 
     def _reply(
         self,
@@ -96,8 +130,8 @@ class Zone(ABC):
             authority=[self.soa()] if negative else [],
             additional=list(additional),
             authoritative=True,
-            reads=(*reads, SERIAL) if negative else tuple(reads),
-            plugin="kubernetes",
+            reads=(*reads, *self._epochs()) if negative else tuple(reads),
+            plugin=self.plugin,
         )
 
     def _nodata(self, reads: Iterable[bytes] = ()) -> Reply:
@@ -109,4 +143,7 @@ class Zone(ABC):
         return self._reply(rcode=codes.NXDOMAIN, negative=True, reads=reads)
 
     def _apex_soa(self) -> Reply:
-        return self._reply(answer=[self.soa()], reads=(SERIAL,))
+        return self._reply(answer=[self.soa()], reads=self._epochs())
+
+    def _epochs(self) -> Iterator[bytes]:
+        return (serial.token for serial in self.serials())

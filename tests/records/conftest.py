@@ -8,24 +8,33 @@ import pytest
 
 from kdns.cluster.feed import Delete, Upsert
 from kdns.cluster.objects import (
+    IMPORT_NAME_LABEL,
     SERVICE_NAME_LABEL,
+    SOURCE_CLUSTER_LABEL,
     Endpoint,
     EndpointConditions,
     EndpointPort,
     EndpointSlice,
+    Ingress,
+    LoadBalancerStatus,
     Metadata,
     Namespace,
     Pod,
     PodIP,
     PodStatus,
     Service,
+    ServiceImport,
+    ServiceImportSpec,
     ServicePort,
     ServiceSpec,
+    ServiceStatus,
     TargetRef,
 )
 from kdns.dns import names
 from kdns.dns.codes import rcode_name
+from kdns.records.external import ExternalOptions, ExternalReverseZone, ExternalZone
 from kdns.records.forward import ForwardZone
+from kdns.records.multicluster import MulticlusterZone
 from kdns.records.options import ZoneOptions
 from kdns.records.reverse import ReverseZone
 from kdns.records.store import Store
@@ -37,7 +46,8 @@ class Cluster:
     """A store with a clock that stands still, and the objects of a cluster in few words.
 
     Ports are `name:number/PROTOCOL` (`:80/TCP` unnamed); endpoints are `address`,
-    `address=hostname`, with `!` in front where they are not ready, several addresses with `+`.
+    `address=hostname`, with `!` in front where they are not ready, several addresses with `+`, and
+    `@zone` last.
     """
 
     def __init__(self, **options):
@@ -50,27 +60,56 @@ class Cluster:
     def namespace(self, name):
         return self.apply(Namespace(Metadata(name)))
 
-    def service(self, name, *ips, ports=(), external="", publish=False, namespace="default"):
-        made = [
-            ServicePort(int(number), label, protocol)
-            for label, number, protocol in map(_port, ports)
-        ]
+    def service(
+        self,
+        name,
+        *ips,
+        ports=(),
+        external="",
+        publish=False,
+        outside=(),
+        ingress=(),
+        namespace="default",
+    ):
+        """`outside` are externalIPs; `ingress` addresses and names of its load balancer."""
         spec = ServiceSpec(
             type="ExternalName" if external else "ClusterIP",
             cluster_ip=ips[0] if ips else "",
             cluster_ips=list(ips),
             external_name=external,
-            ports=made,
+            ports=_service_ports(ports),
             publish_not_ready_addresses=publish,
+            external_ips=list(outside) or None,
         )
-        return self.apply(Service(Metadata(name, namespace), spec))
+        points = [_ingress(text) for text in ingress]
+        status = ServiceStatus(LoadBalancerStatus(points or None))
+        return self.apply(Service(Metadata(name, namespace), spec, status))
+
+    def service_import(self, name, *ips, ports=(), headless=False, namespace="default"):
+        kind = "Headless" if headless else "ClusterSetIP"
+        spec = ServiceImportSpec(kind, list(ips), _service_ports(ports))
+        return self.apply(ServiceImport(Metadata(name, namespace), spec))
 
     def slice(
-        self, name, service, *endpoints, ports=(), family=None, namespace="default", pod="pod"
+        self,
+        name,
+        service,
+        *endpoints,
+        ports=(),
+        family=None,
+        namespace="default",
+        pod="pod",
+        imported="",
+        cluster="",
     ):
         if family is None:
             family = "IPv6" if endpoints and ":" in endpoints[0] else "IPv4"
-        labels = {SERVICE_NAME_LABEL: service} if service else {}
+        labels = {
+            SERVICE_NAME_LABEL: service,
+            IMPORT_NAME_LABEL: imported,
+            SOURCE_CLUSTER_LABEL: cluster,
+        }
+        labels = {label: value for label, value in labels.items() if value}
         made = [
             EndpointPort(int(number) if number else None, label or None, protocol)
             for label, number, protocol in map(_port, ports)
@@ -99,6 +138,31 @@ class Cluster:
         target = names.from_text(ZONE)
         return ReverseZone(self.store, names.from_text(origin), target, ZoneOptions(**options))
 
+    def clusterset(self, origin="clusterset.local.", own=(), **options):
+        return MulticlusterZone(self.store, names.from_text(origin), ZoneOptions(**options), own)
+
+    def external(self, origin="example.com.", own=(), *, headless=False, **options):
+        external = ExternalOptions(headless=headless)
+        return ExternalZone(
+            self.store, names.from_text(origin), ZoneOptions(**options), external, own
+        )
+
+    def external_reverse(self, origin, **options):
+        target = names.from_text("example.com.")
+        return ExternalReverseZone(
+            self.store, names.from_text(origin), target, ZoneOptions(**options), ExternalOptions()
+        )
+
+
+def _ingress(text):
+    return Ingress(ip=text) if ":" in text or text[:1].isdecimal() else Ingress(hostname=text)
+
+
+def _service_ports(ports):
+    return [
+        ServicePort(int(number), label, protocol) for label, number, protocol in map(_port, ports)
+    ]
+
 
 def _port(text):
     name, _, rest = text.partition(":")
@@ -107,12 +171,14 @@ def _port(text):
 
 
 def _endpoint(text, pod):
-    addresses, _, hostname = text.removeprefix("!").partition("=")
+    rest, _, zone = text.removeprefix("!").partition("@")
+    addresses, _, hostname = rest.partition("=")
     return Endpoint(
         addresses.split("+"),
         EndpointConditions(False if text.startswith("!") else None),
         hostname or None,
         TargetRef("Pod", pod),
+        zone or None,
     )
 
 
@@ -139,7 +205,7 @@ def ask():
             wire = wire[:-1] + zone.origin
         reply = zone.lookup(wire, dns.rdatatype.from_text(qtype))
         assert reply.authoritative == (rcode_name(reply.rcode) != "REFUSED")
-        assert reply.plugin == "kubernetes"
+        assert reply.plugin == zone.plugin
         assert not reply.rotate
         assert [each.type for each in reply.authority] in ([], [6])
         if not reply.answer and rcode_name(reply.rcode) != "REFUSED":

@@ -55,3 +55,25 @@ def test_nobody():
     holders: Holders[str] = Holders()
     assert list(holders.get(b"a")) == []
     assert b"a" not in holders
+
+
+def test_copy_stays_as_it_is():
+    """Also of a token that changes hands in place, and of one that is no longer held by many."""
+    holders: Holders[int] = Holders()
+    for number in range(20):
+        holders.add(b"many", number)
+        holders.add(b"fewer", number)
+    holders.add(b"one", 1)
+    for number in range(15):
+        holders.remove(b"fewer", number)
+    copy = holders.copy()
+    for number in range(20):
+        holders.remove(b"many", number)
+    holders.add(b"one", 2)
+    holders.add(b"new", 3)
+    for number in range(15):
+        holders.add(b"fewer", number)
+    assert list(copy.get(b"many")) == list(range(20))
+    assert list(copy.get(b"fewer")) == list(range(15, 20))
+    assert list(copy.get(b"one")) == [1]
+    assert b"new" not in copy

@@ -8,22 +8,32 @@ from msgspec import structs
 
 from kdns.cluster.feed import Delete, Upsert
 from kdns.cluster.objects import (
+    IMPORT_NAME_LABEL,
     SERVICE_NAME_LABEL,
+    SOURCE_CLUSTER_LABEL,
     Endpoint,
     EndpointConditions,
     EndpointPort,
     EndpointSlice,
+    Ingress,
+    LoadBalancerStatus,
     Metadata,
     Namespace,
     Pod,
     PodIP,
     PodStatus,
     Service,
+    ServiceImport,
+    ServiceImportSpec,
     ServicePort,
     ServiceSpec,
+    ServiceStatus,
 )
 from kdns.dns import codes, names
+from kdns.records.external import ExternalOptions, ExternalReverseZone, ExternalZone
 from kdns.records.forward import ForwardZone
+from kdns.records.listing import all_records
+from kdns.records.multicluster import MulticlusterZone
 from kdns.records.options import ZoneOptions
 from kdns.records.reverse import ReverseZone
 from kdns.records.store import Store
@@ -43,6 +53,17 @@ FORWARD = [
         *("h.s.a.svc", "h.s.b.svc", "g.t.a.svc", "x.s.a.svc", "10-0-0-1.s.a.svc"),
         *("10-0-0-2.s.a.svc", "fd00--1.s.a.svc", "fd00--0.t.a.svc"),
         *("_http._tcp.s.a.svc", "_http._udp.s.a.svc"),
+        *("z.pin._zone.s.a.svc", "z.prefer._zone.s.a.svc", "y.z.pin._zone.t.a.svc"),
+        *("pin._zone.s.a.svc", "_zone.s.a.svc", "c.s.a.svc", "h.c.s.a.svc", "h.d.s.a.svc"),
+        *("10-0-0-1.c.s.a.svc", "fd00--1.c.t.a.svc"),
+    )
+]
+OUTSIDE = names.from_text("example.com.")
+EXTERNAL = [
+    names.from_text(text)[:-1] + OUTSIDE
+    for text in (
+        *(".", "a", "dns", "ns1.dns", "s.a", "t.a", "s.b", "x.a", "h.s.a", "10-0-0-1.s.a"),
+        *("_tcp.s.a", "_http._tcp.s.a", "_http._udp.t.a"),
     )
 ]
 V4 = ["1.0.0.10", "2.0.0.10", "1.1.0.10", "1.0.9.10", "0.0.10", "9.0.10", "10", "x"]
@@ -70,7 +91,7 @@ class Universe:
         return self._random.sample(choices, self._random.randint(least, most))
 
     def object(self):
-        kind = self.weighted(slice=6, service=4, pod=1, namespace=1)
+        kind = self.weighted(slice=6, service=4, service_import=2, pod=1, namespace=1)
         return getattr(self, kind)()
 
     def namespace(self):
@@ -93,18 +114,37 @@ class Universe:
             external,
             [ServicePort(80, name, self.protocol()) for name in self.port_names()],
             self.either(True, False),
+            self.either(None, None, ["10.0.0.1"], ["10.0.1.1", "fd00::1"], ["bad"]),
         )
-        return Service(Metadata(self.weighted(s=3, t=1), self.weighted(a=3, b=1)), spec)
+        ingress = self.either(
+            None, None, [Ingress("10.0.0.1")], [Ingress(hostname="s.a.example.com")]
+        )
+        return Service(self.service_name(), spec, ServiceStatus(LoadBalancerStatus(ingress)))
+
+    def service_name(self):
+        return Metadata(self.weighted(s=3, t=1), self.weighted(a=3, b=1))
+
+    def service_import(self):
+        spec = ServiceImportSpec(
+            self.either("Headless", "Headless", "ClusterSetIP"),
+            self.either(None, ["10.0.0.2"], ["fd00::1"]),
+            [ServicePort(80, name, self.protocol()) for name in self.port_names()],
+        )
+        return ServiceImport(self.service_name(), spec)
 
     def slice(self):
         family = self.weighted(IPv4=12, IPv6=3, FQDN=1)
-        service = self.either(*["s"] * 8, *["t"] * 4, "", "-")
+        labels = {
+            SERVICE_NAME_LABEL: self.either(*["s"] * 8, *["t"] * 4, "", "-"),
+            IMPORT_NAME_LABEL: self.either("s", "t", "", ""),
+            SOURCE_CLUSTER_LABEL: self.either("c", "c", "d", "", "no.label"),
+        }
         name = f"slice-{self._random.randrange(8)}"
         return EndpointSlice(
             Metadata(
                 name,
                 self.weighted(a=4, b=1),
-                labels={SERVICE_NAME_LABEL: service} if service else {},
+                labels={label: value for label, value in labels.items() if value},
             ),
             family,
             [self.endpoint(family) for _ in range(self._random.randint(0, 3))],
@@ -119,6 +159,7 @@ class Universe:
             self.some(ADDRESSES[family], 1, 2),
             EndpointConditions(self.either(None, True, False, False)),
             self.either(None, None, None, "h", "h", "g", "10-0-0-2", "Bad_"),
+            zone=self.either(None, "z", "Z", "y.z"),
         )
 
     def pod(self):
@@ -166,7 +207,7 @@ class World:
 
     def __init__(self):
         self.now = 0.0
-        self.store = Store(clock=lambda: self.now)
+        self.store = Store(clock=lambda: self.now, zonal=True, multicluster=True)
         for name in NAMESPACES:
             self.store.apply(Upsert(Namespace(Metadata(name))))
         own = (bytes((10, 0, 0, 1)),)
@@ -174,9 +215,17 @@ class World:
             pods="insecure", namespaces=frozenset({"a"}), ignore_empty_service=True
         )
         self.forward = [
-            ForwardZone(self.store, ORIGIN, ZoneOptions(pods="verified"), own),
+            ForwardZone(self.store, ORIGIN, ZoneOptions(pods="verified", zonal=True), own),
             ForwardZone(self.store, ORIGIN, hiding, own),
             ForwardZone(self.store, ORIGIN, ZoneOptions(noendpoints=True)),
+            MulticlusterZone(self.store, ORIGIN, ZoneOptions(), own),
+            MulticlusterZone(self.store, ORIGIN, hiding),
+        ]
+        only, headless = ExternalOptions(), ExternalOptions(headless=True)
+        self.external = [
+            ExternalZone(self.store, OUTSIDE, ZoneOptions(), only, own),
+            ExternalZone(self.store, OUTSIDE, ZoneOptions(), headless, own),
+            ExternalZone(self.store, OUTSIDE, hiding, headless),
         ]
         v4, v6 = names.from_text("in-addr.arpa."), names.from_text("ip6.arpa.")
         self.reverse = [
@@ -184,18 +233,28 @@ class World:
             for options in (ZoneOptions(), hiding)
             for origin, below in ((v4, wires(V4)), (v6, wires(V6)))
         ]
+        self.reverse += [
+            (
+                ExternalReverseZone(self.store, origin, OUTSIDE, hiding, only),
+                [t + origin for t in below],
+            )
+            for origin, below in ((v4, wires(V4)), (v6, wires(V6)))
+        ]
+
+    def zones(self):
+        """All zones, with names at and below each."""
+        yield from ((zone, FORWARD) for zone in self.forward)
+        yield from ((zone, EXTERNAL) for zone in self.external)
+        yield from self.reverse
 
     def replies(self):
         """Every question of the universe, with its Reply."""
-        for number, zone in enumerate(self.forward):
+        for number, (zone, below) in enumerate(self.zones()):
             for qtype in (codes.NS, codes.SOA):
-                yield (number, ORIGIN, qtype), zone.lookup(ORIGIN, qtype)
-            for name in FORWARD:
-                for qtype in TYPES:
-                    yield (number, name, qtype), zone.lookup(name, qtype)
-        for number, (zone, below) in enumerate(self.reverse):
+                yield (number, zone.origin, qtype), zone.lookup(zone.origin, qtype)
             for name in below:
-                yield (9 + number, name, codes.PTR), zone.lookup(name, codes.PTR)
+                for qtype in (codes.PTR,) if zone.origin.endswith(b"\x04arpa\0") else TYPES:
+                    yield (number, name, qtype), zone.lookup(name, qtype)
 
 
 def wires(texts):
@@ -223,7 +282,7 @@ def meaning(reply, *, serial=True):
 randoms = st.randoms(use_true_random=True)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(randoms, st.integers(1, 40))
 def test_history_does_not_matter_and_nothing_is_touched_in_silence(random, length):
     """Answers may be kept until a name that they read is touched; in the end only objects count."""
@@ -259,7 +318,40 @@ def test_denied_names_do_not_exist(random):
     world = World()
     for event, _ in Universe(random).history(20)[0]:
         world.store.apply(event)
-    for zone in world.forward:
-        for name in FORWARD:
-            if zone.denies(name):
+    for zone, below in world.zones():
+        for name in below:
+            if hasattr(zone, "denies") and zone.denies(name):
                 assert {zone.lookup(name, qtype).rcode for qtype in TYPES} == {codes.NXDOMAIN}
+
+
+@settings(max_examples=60, deadline=None)
+@given(randoms)
+def test_all_records_are_what_questions_get(random):
+    """A zone lists each record set once, as it answers it, and all that the universe asks for."""
+    world = World()
+    for event, _ in Universe(random).history(25)[0]:
+        world.store.apply(event)
+    for zone, below in world.zones():
+        listed = {(each.owner, each.type): each for each in all_records(zone)}
+        assert len(listed) == len(list(all_records(zone)))
+        for (owner, qtype), each in listed.items():
+            found = next(
+                rrset for rrset in zone.lookup(owner, qtype).answer if rrset.owner == owner
+            )
+            assert meaning_of_set(each) == meaning_of_set(found)
+        for name in below:
+            for qtype in (codes.A, codes.AAAA, codes.SRV, codes.CNAME, codes.PTR):
+                for each in zone.lookup(name, qtype).answer:
+                    if each.owner == name and not made_up(zone, name, each):
+                        assert (name, each.type) in listed
+
+
+def meaning_of_set(rrset):
+    return (rrset.owner, rrset.type, rrset.ttl, frozenset(rrset.rdatas))
+
+
+def made_up(zone, name, rrset):
+    """Whether a name exists because it is asked for, or is an alias that has more than itself."""
+    if b"\x05_zone" in name or (b"\x03pod" in name and zone.options.pods == "insecure"):
+        return True
+    return rrset.type == codes.SRV and bool(zone.lookup(name, codes.CNAME).answer)

@@ -59,7 +59,7 @@ def test_all_records(filled, text):
     forward = filled.zone(pods="verified", own=[b"\xc0\x00\x02\x01"])
     reverse = filled.reverse("10.in-addr.arpa.")
     inner = filled.reverse("1.1.10.in-addr.arpa.")
-    found = text(all_records(filled.store, forward, reverse, inner))
+    found = text(all_records(forward, reverse, inner))
     assert found == EXPECTED.splitlines()
 
 
@@ -69,7 +69,7 @@ def test_every_record_set_is_what_a_question_gets(filled):
         filled.reverse("in-addr.arpa."),
         filled.reverse("ip6.arpa."),
     )
-    listed = list(all_records(filled.store, *zones))
+    listed = list(all_records(*zones))
     assert len(listed) > 20
     for each in listed:
         zone = next(zone for zone in zones if each.owner.endswith(zone.origin))
@@ -78,8 +78,4 @@ def test_every_record_set_is_what_a_question_gets(filled):
 
 def test_verified_pods_are_listed_only_by_a_zone_that_verifies(filled, text):
     for mode in ("disabled", "insecure"):
-        assert not [
-            line
-            for line in text(all_records(filled.store, filled.zone(pods=mode)))
-            if ".pod." in line
-        ]
+        assert not [line for line in text(all_records(filled.zone(pods=mode))) if ".pod." in line]

@@ -17,7 +17,9 @@ from kdns.cluster.objects import (
 )
 from kdns.dns import codes, names
 from kdns.dns.reply import EPOCH
-from kdns.records.store import SERIAL, address_token, pod_token
+from kdns.records.serial import SERIAL
+from kdns.records.services import address_token
+from kdns.records.store import pod_token
 
 DEFAULT = b"\x07default"
 WEB = b"\x03web" + DEFAULT
@@ -35,18 +37,18 @@ def quiet(cluster):
 def test_serial_is_the_second_of_the_last_visible_change(cluster):
     """CoreDNS 1.3."""
     fresh = type(cluster)()
-    assert fresh.store.serial == 0
+    assert fresh.store.services.serial.value == 0
     fresh.now = 5000.7
     assert SERIAL in fresh.namespace("default")
-    assert fresh.store.serial == 5000
+    assert fresh.store.services.serial.value == 5000
     fresh.now = 5000.9
     assert fresh.service("web", "10.0.0.1") == {WEB, ONE}
     fresh.now = 5002.0
     assert fresh.service("web", "10.0.0.1") == set()
-    assert fresh.store.serial == 5000
+    assert fresh.store.services.serial.value == 5000
     fresh.now = 4000.0
     assert fresh.service("web", "10.0.0.2") == {WEB, ONE, TWO}
-    assert fresh.store.serial == 5000
+    assert fresh.store.services.serial.value == 5000
     fresh.now = 5001.0
     assert SERIAL in fresh.delete("Service", "web")
 
@@ -130,18 +132,18 @@ def test_all_is_given_back(cluster):
         cluster.slice(f"s{turn}", "web", *hosts, "!10.0.2.1=h", ports=["p:1/TCP"])
         cluster.slice(f"t{turn}", "web", "fd00::1")
     cluster.service("web", "10.9.0.1", "fd00::9")
-    assert len(store.endpoints) == 22
+    assert len(store.services.endpoints) == 22
     cluster.slice("s0", "db", "10.0.1.1")
     cluster.slice("s1", "")
     cluster.slice("s2", "web")
     for name in [*(f"s{turn}" for turn in range(8)), *(f"t{turn}" for turn in range(8))]:
         cluster.delete("EndpointSlice", name)
-    assert len(store.endpoints) == 0
+    assert len(store.services.endpoints) == 0
     cluster.delete("Service", "web")
-    assert store.nodes == {}
-    assert len(store.cluster_ips) == 0
-    assert b"\x0a" not in store.prefixes[4]
-    assert b"\xfd" not in store.prefixes[16]
+    assert store.services.nodes == {}
+    assert len(store.services.cluster_ips) == 0
+    assert b"\x0a" not in store.services.prefixes[4]
+    assert b"\xfd" not in store.services.prefixes[16]
 
 
 def test_service_of_many_labelled_slices(cluster, ask):
@@ -168,16 +170,16 @@ def test_service_of_many_labelled_slices(cluster, ask):
 def test_equal_ports_are_one_object(cluster):
     for name in ("a", "b"):
         cluster.slice(name, "web", f"10.0.0.{ord(name)}", ports=["http:80/TCP", "https:443/TCP"])
-    first, second = cluster.store.nodes[WEB].slices.values()
+    first, second = cluster.store.services.nodes[WEB].slices.values()
     assert first.ports is second.ports
 
 
 def test_addresses_that_stay_keep_their_objects(cluster):
     """The table by address shares them; otherwise memory would grow with every change."""
     cluster.slice("a", "web", "10.0.0.1", "10.0.0.2")
-    before = {id(key) for key in cluster.store.endpoints}
+    before = {id(key) for key in cluster.store.services.endpoints}
     cluster.slice("a", "web", "10.0.0.2", "10.0.0.1=h", "10.0.0.3")
-    (entry,) = cluster.store.nodes[WEB].slices.values()
+    (entry,) = cluster.store.services.nodes[WEB].slices.values()
     assert before < {id(packed) for packed in entry.ready.addresses}
 
 
@@ -256,7 +258,7 @@ def test_objects_as_bare_as_they_can_be(cluster):
     ):
         cluster.store.apply(Upsert(item))
     assert cluster.store.rejected == 0
-    assert list(cluster.store.nodes) == [WEB]
+    assert list(cluster.store.services.nodes) == [WEB]
 
 
 def test_cluster_ip_alone_is_enough(cluster, ask):

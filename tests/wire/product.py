@@ -182,5 +182,5 @@ def _listed() -> Iterator[str]:
             ReverseZone(store, names.from_text("in-addr.arpa"), zone, options),
             ReverseZone(store, names.from_text("ip6.arpa"), zone, options),
         )
-        for rrset in all_records(store, *zones):
+        for rrset in all_records(*zones):
             yield names.to_text(rrset.owner)
