@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("kdns")
 
 DEFAULT_COREFILE: Final = ".:{port} {{\n  whoami\n  log\n}}\n"
-"""What CoreDNS serves where there is no Corefile."""
+"""What CoreDNS serves where there is no Corefile, or nothing in it."""
 
 _MANIFESTS: Final = """\
 .:{port} {{
@@ -75,7 +75,7 @@ def _server_arguments() -> argparse.ArgumentParser:
     flag("manifests", metavar="DIR", help="serve the names of a folder of manifests, on loopback")
     flag("zone", type=_zone, default="cluster.local", help="the cluster's zone, with --manifests")
     arguments.add_argument(
-        "--port", type=_port, dest="manifests_port", help="port, with --manifests"
+        "--port", type=_port, dest="manifests_port", default=1053, help="port, with --manifests"
     )
     return arguments
 
@@ -100,16 +100,23 @@ def _configuration(options: argparse.Namespace) -> tuple[Callable[[], Corefile],
     """What reads the Corefile, and the folder that its relative paths begin at."""
     here = Path()
     if options.manifests:
-        text = manifests_corefile(options.manifests, options.zone, options.manifests_port or 1053)
+        text = manifests_corefile(options.manifests, options.zone, options.manifests_port)
         return lambda: parser.parse(text, "--manifests", {}), here
     path = options.conf or ("Corefile" if Path("Corefile").is_file() else None)
+    text = DEFAULT_COREFILE.format(port=options.port)
+    default = parser.parse(text, "default Corefile", {})
     if path is None:
-        text = DEFAULT_COREFILE.format(port=options.port)
-        return lambda: parser.parse(text, "default Corefile", {}), here
-    if path == "stdin":
-        text = sys.stdin.read()
-        return lambda: parser.parse(text, "stdin", os.environ, options.port), here
-    return lambda: parser.load(path, os.environ, options.port), here
+        return lambda: default, here
+    content = sys.stdin.buffer.read() if path == "stdin" else b""
+
+    def read() -> Corefile:
+        if path == "stdin":
+            corefile = parser.parse(content, path, os.environ, options.port)
+        else:
+            corefile = parser.load(path, os.environ, options.port)
+        return corefile if corefile.blocks else default
+
+    return read, here
 
 
 def manifests_corefile(directory: str, zone: str, port: int) -> str:
@@ -138,10 +145,15 @@ async def _until_stopped(read: Callable[[], Corefile], folder: Path, pidfile: st
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     loop.add_signal_handler(signal.SIGUSR1, server.request_reload)
-    await server.start()
-    if pidfile:
-        _write_pidfile(Path(pidfile))
-    await server.run()
+    try:
+        await server.start()
+        if pidfile:
+            _write_pidfile(Path(pidfile))
+        await server.run()
+    except BaseException:
+        # uvloop waits without end for what is still open.
+        await server.close()
+        raise
 
 
 def _write_pidfile(path: Path) -> None:
