@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdns.cluster.source import Source
+from kdns.clusters import new_store
 from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError
 from kdns.frontend.interfaces import interfaces
@@ -30,7 +31,10 @@ class _Unstarted:
     """Facilities of a process that serves nothing: every store stays empty."""
 
     def store(self, source: Source) -> Store:
-        return Store(clock=time.time, endpoint_pod_names=source.endpoint_pod_names)
+        return new_store(source)
+
+    def age(self, _: Source) -> float:
+        return 0.0
 
     def interfaces(self) -> Sequence[Interface]:
         return interfaces()

@@ -15,17 +15,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kdns import __version__
 from kdns.corefile import parser
 from kdns.corefile.parser import Corefile
 from kdns.dns.names import BadName, from_text
 from kdns.telemetry import logs
-
-if TYPE_CHECKING:
-    from kdns.cluster.feed import Feed
-    from kdns.cluster.source import Source
 
 _log: Final = logging.getLogger("kdns")
 
@@ -138,7 +134,8 @@ def _run(read: Callable[[], Corefile], folder: Path, pidfile: str | None) -> int
 
 
 async def _until_stopped(read: Callable[[], Corefile], folder: Path, pidfile: str | None) -> None:
-    from kdns.server import Server  # noqa: PLC0415 - as in `_run`
+    from kdns.feeds import open_feed  # noqa: PLC0415 - as in `_run`
+    from kdns.server import Server  # noqa: PLC0415
 
     server = Server(read, folder, open_feed)
     loop = asyncio.get_running_loop()
@@ -165,13 +162,6 @@ def _write_pidfile(path: Path) -> None:
         raise StartError(
             f"cannot write the pidfile {path}: {error.strerror}: choose another place"
         ) from error
-
-
-def open_feed(source: Source) -> Feed:
-    """The feed of a source. Raises FeedError or ValueError where there can be none."""
-    from kdns.cluster.manifests import ManifestFolder, Settings  # noqa: PLC0415 - brings in PyYAML
-
-    return ManifestFolder(source.manifests, Settings.of(source.service_ranges))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

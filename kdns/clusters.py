@@ -8,21 +8,39 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
-from kdns.cluster.feed import Event, Feed, Synced
+from kdns.cluster.api.stats import FeedStats
+from kdns.cluster.feed import Event, Feed, Synced, Upsert
 from kdns.cluster.follow import follow
+from kdns.cluster.objects import EndpointSlice
 from kdns.cluster.source import Source
 from kdns.records.store import Store
+from kdns.telemetry.histogram import PROGRAMMING, Histogram
 
 _log: Final = logging.getLogger("plugin/kubernetes")
+
+_TRIGGERED: Final = "endpoints.kubernetes.io/last-change-trigger-time"
+"""When the change happened that an EndpointSlice tells of, by the controller that wrote it."""
 
 
 @dataclass(slots=True)
 class _Cluster:
     store: Store
     synced: asyncio.Event
+    feed: Feed | None = None
     task: asyncio.Task[None] | None = None
+
+
+def new_store(source: Source) -> Store:
+    """An empty store for the objects of a source."""
+    return Store(
+        clock=time.time,
+        endpoint_pod_names=source.endpoint_pod_names,
+        zonal=source.zonal,
+        multicluster=source.selection.service_imports,
+    )
 
 
 class Clusters:
@@ -38,6 +56,7 @@ class Clusters:
         forget: Callable[[Collection[bytes]], None],
         clock: Callable[[], float],
     ) -> None:
+        self.programming = Histogram(PROGRAMMING)
         self._open_feed = open_feed
         self._forget = forget
         self._clock = clock
@@ -46,30 +65,40 @@ class Clusters:
     def store(self, source: Source) -> Store:
         """The store of a source; nothing fills it before `start`."""
         if source not in self._clusters:
-            store = Store(clock=time.time, endpoint_pod_names=source.endpoint_pod_names)
-            self._clusters[source] = _Cluster(store, asyncio.Event())
+            self._clusters[source] = _Cluster(new_store(source), asyncio.Event())
         return self._clusters[source].store
 
     def sources(self) -> set[Source]:
         return set(self._clusters)
 
-    def stores(self) -> list[Store]:
-        return [cluster.store for cluster in self._clusters.values()]
+    def feeds(self) -> list[FeedStats]:
+        """What there is to know of the feeds from API servers."""
+        found = (_stats(cluster) for cluster in self._clusters.values())
+        return [stats for stats in found if stats is not None]
 
-    async def start(self, patience: float) -> bool:
+    def age(self, source: Source) -> float:
+        """Seconds since a source was last heard of; 0 for one that is at hand."""
+        cluster = self._clusters.get(source)
+        stats = _stats(cluster) if cluster is not None else None
+        return stats.age(time.monotonic()) if stats is not None else 0.0
+
+    async def start(self) -> bool:
         """Follow the sources that are not followed yet, and wait for their first sync.
 
-        Whether all were synced within `patience` seconds. Raises what `open_feed` raises.
+        Whether all were synced within their patience. Raises what `open_feed` raises.
         """
-        fresh = [item for item in self._clusters.items() if item[1].task is None]
-        feeds = [(cluster, self._open_feed(source)) for source, cluster in fresh]
-        for cluster, feed in feeds:
-            cluster.task = asyncio.create_task(self._follow(cluster, feed))
+        fresh = {
+            source: cluster for source, cluster in self._clusters.items() if cluster.task is None
+        }
+        for source, cluster in fresh.items():
+            cluster.feed = self._open_feed(source)
+        for cluster in fresh.values():
+            cluster.task = asyncio.create_task(self._follow(cluster))
         # A first list makes objects by the 100,000 and no cycles: nothing for the collector.
         gc.disable()
         try:
-            async with asyncio.timeout(patience):
-                for cluster, _ in feeds:
+            async with asyncio.timeout(max((source.patience for source in fresh), default=0.0)):
+                for cluster in fresh.values():
                     await cluster.synced.wait()
         except TimeoutError:
             return False
@@ -85,15 +114,40 @@ class Clusters:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _follow(self, cluster: _Cluster, feed: Feed) -> None:
+    async def _follow(self, cluster: _Cluster) -> None:
+        store = cluster.store
+
         def apply(event: Event) -> Collection[bytes]:
-            touched = cluster.store.apply(event)
+            touched = store.apply(event)
             if isinstance(event, Synced):
                 # What is loaded now stays: the collector need not look at it again and again, and
                 # one look at all of a large cluster would hold up a server that is running.
                 gc.freeze()
                 cluster.synced.set()
+            elif store.synced and isinstance(event, Upsert):
+                self._time(event, store)
             return touched
 
-        await follow(feed, apply, self._forget, self._clock)
+        if cluster.feed is not None:
+            await follow(cluster.feed, apply, self._forget, self._clock)
         _log.error("the feed of the cluster's objects has ended: records stay as they are")
+
+    def _time(self, event: Upsert, store: Store) -> None:
+        """Record how long a change of a headless service took to get here (CoreDNS)."""
+        item = event.object
+        if not isinstance(item, EndpointSlice):
+            return
+        triggered = item.metadata.annotations.get(_TRIGGERED)
+        if triggered is None or not store.is_headless(item.service, item.metadata.namespace):
+            return
+        try:
+            at = datetime.fromisoformat(triggered).timestamp()
+        except ValueError:
+            return
+        self.programming.observe(max(0.0, time.time() - at))
+
+
+def _stats(cluster: _Cluster) -> FeedStats | None:
+    """Those of a feed that has some, which is one from an API server."""
+    stats = getattr(cluster.feed, "stats", None)
+    return stats if isinstance(stats, FeedStats) else None

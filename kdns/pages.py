@@ -31,7 +31,7 @@ class Ready:
         return Page(200, b"OK")
 
     def _is_ready(self, part: Readiness) -> bool:
-        if self._sticky and part in self._was_ready:
+        if self._sticky and part.sticky and part in self._was_ready:
             return True
         if part.ready():
             self._was_ready.add(part)

@@ -16,6 +16,7 @@ from prometheus_client.core import Metric
 
 from kdns.cluster.feed import Feed, FeedError
 from kdns.cluster.source import Source
+from kdns.cluster_metrics import feed_metrics, programming_metrics
 from kdns.clusters import Clusters
 from kdns.corefile.parser import Corefile
 from kdns.corefile.tokens import CorefileError
@@ -40,9 +41,6 @@ from kdns.telemetry.traffic import Traffic
 
 _log: Final = logging.getLogger("kdns")
 _reload_log: Final = logging.getLogger("plugin/reload")
-
-SYNC_PATIENCE: Final = 5.0
-"""Seconds to wait for the first sync of a cluster, as CoreDNS's startup_timeout."""
 
 _REFUSALS: Final = (CorefileError, ListenError, FeedError, OSError, ValueError)
 """What stands in the way of a Corefile, each with a line for whoever wrote it."""
@@ -151,8 +149,8 @@ class Server:
                 by_place, ready = pages(wanted, self._exposition)
                 sockets = self._frontends.open(wanted.routers, undo)
                 http_sockets = self._http.open(by_place, undo)
-                if not await self._clusters.start(SYNC_PATIENCE) and not patient:
-                    raise TimeoutError(f"the cluster was not synced within {SYNC_PATIENCE:g}s")
+                if not await self._clusters.start() and not patient:
+                    raise TimeoutError("the cluster was not synced within its startup_timeout")
             except BaseException:
                 await self._clusters.retire(self._clusters.sources() - known)
                 raise
@@ -184,6 +182,10 @@ class Server:
         yield from enabled_metrics(self._plan.enabled)
         yield from reload_metrics(self._failed_reloads, self._digest)
         yield from socket_metrics(self._frontends.unsent(), self._frontends.refused())
+        feeds = self._clusters.feeds()
+        if feeds:
+            yield from programming_metrics(self._clusters.programming)
+            yield from feed_metrics(feeds, time.monotonic())
         if self._probe.place is not None:
             yield from health_metrics(self._probe.durations, self._probe.failures)
 
@@ -198,6 +200,9 @@ class _Facilities:
     def store(self, source: Source) -> Store:
         self.used.add(source)
         return self._clusters.store(source)
+
+    def age(self, source: Source) -> float:
+        return self._clusters.age(source)
 
     def interfaces(self) -> Sequence[Interface]:
         return interfaces()

@@ -24,6 +24,7 @@ from kdns.server import Server, StartError
 
 WEB = "web.default.svc.cluster.local."
 KUBERNETES = "kubernetes cluster.local {{\n manifests {source}\n}}"
+IMPATIENT = KUBERNETES.replace("{source}", "{source}\n startup_timeout 20ms")
 
 
 class Feed:
@@ -200,11 +201,10 @@ async def test_pages_and_metrics(start, ports) -> None:
     assert sample("kdns_udp_unsent_total") == 0
 
 
-async def test_not_synced(start, ports, monkeypatch) -> None:
-    monkeypatch.setattr(module, "SYNC_PATIENCE", 0.01)
+async def test_not_synced(start, ports) -> None:
     dns_port, ready, *_ = ports
     feed = Feed()
-    lines = [f"ready 127.0.0.1:{ready}", KUBERNETES.format(source="a")]
+    lines = [f"ready 127.0.0.1:{ready}", IMPATIENT.format(source="a")]
     await start(block(dns_port, *lines), a=feed)
     assert (await ask(dns_port))[0] == "SERVFAIL"
     assert await fetch(ready, "/ready") == (503, "kubernetes")
@@ -293,7 +293,9 @@ async def test_reload_of_what_has_not_changed(start, free_port, caplog) -> None:
         ),
         (lambda good, taken: good.replace("manifests a", "manifests b"), "there is no such folder"),
         (
-            lambda good, taken: good.replace("manifests a", "manifests slow"),
+            lambda good, taken: good.replace(
+                "manifests a", "manifests slow\n startup_timeout 50ms"
+            ),
             "was not synced within",
         ),
         (
@@ -311,7 +313,6 @@ async def test_reload_of_what_has_not_changed(start, free_port, caplog) -> None:
 async def test_a_bad_corefile_is_refused_whole(
     start, ports, caplog, monkeypatch, bad, says
 ) -> None:
-    monkeypatch.setattr(module, "SYNC_PATIENCE", 0.05)
     one, two, metrics, _ = ports
     lines = [KUBERNETES.format(source="a"), "any", f"prometheus 127.0.0.1:{metrics}"]
     good = block(one, *lines) + block(two, "whoami", zone="org")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final, Literal, cast
 
 from kdns.cluster.source import Source
-from kdns.corefile.arguments import Properties, arguments, choice, integer, text
+from kdns.corefile.arguments import Properties, arguments, choice, duration, integer
 from kdns.corefile.parser import Directive
 from kdns.corefile.tokens import CorefileError, Token
 from kdns.corefile.zones import origins
@@ -19,7 +19,9 @@ from kdns.plugins.fallthrough import Fallthrough
 from kdns.plugins.fallthrough import read as read_fallthrough
 from kdns.plugins.plugin import Answer, Handler, then
 from kdns.plugins.site import Readiness, Site, only
+from kdns.plugins.source import read_source
 from kdns.records.forward import ForwardZone
+from kdns.records.multicluster import MulticlusterZone
 from kdns.records.options import ZoneOptions
 from kdns.records.reverse import ReverseZone
 from kdns.records.store import Store
@@ -83,27 +85,14 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
     directive = only(directives)
     zones = _zones(arguments(directive, "[ZONE...]"), site)
     with Properties(directive) as properties:
-        manifests = properties.value("manifests", text, "")
-        source = Source(
-            manifests=site.folder / manifests,
-            service_ranges=properties.values("service_range", _cidr),
-            endpoint_pod_names=properties.flag("endpoint_pod_names"),
-        )
-        pods = properties.value("pods", choice("disabled", "insecure", "verified"), "disabled")
-        namespaces = frozenset(properties.values("namespaces", _namespace))
-        options = ZoneOptions(
-            ttl=properties.value("ttl", integer(0, _MAX_TTL), 5),
-            pods=cast("Literal['disabled', 'insecure', 'verified']", pods),
-            namespaces=namespaces or None,
-            ignore_empty_service="empty_service"
-            in properties.values("ignore", choice("empty_service")),
-            noendpoints=properties.flag("noendpoints"),
-        )
+        source = read_source(directive, properties, site.folder)
+        options = _options(properties)
         fallthrough = read_fallthrough(properties)
-    if not manifests:
+        multicluster = _multicluster(properties, zones)
+        stale_after = properties.value("stale_after", duration(low=1), None)
+    if options.namespaces is not None and source.selection.namespace_labels:
         raise CorefileError(
-            "kubernetes does not say where the cluster's objects are: write manifests DIR in its"
-            " braces",
+            "namespaces and namespace_labels both say which namespaces are shown: take one out",
             directive.position,
         )
     forward = [zone for zone in zones if not _is_reverse(zone)]
@@ -114,12 +103,52 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
             directive.position,
         )
     store = site.facilities.store(source)
-    site.requests.readiness.append(Readiness("kubernetes", lambda: store.synced))
+    _request_readiness(site, source, store, stale_after)
     own = _own_addresses(site)
-    served: list[Zone] = [ForwardZone(store, zone, options, own) for zone in forward]
+    served: list[Zone] = [
+        (MulticlusterZone if zone in multicluster else ForwardZone)(store, zone, options, own)
+        for zone in forward
+    ]
     reverse = [zone for zone in zones if _is_reverse(zone)]
     served += [ReverseZone(store, zone, forward[0], options) for zone in reverse]
     return Kubernetes(store, served, fallthrough)
+
+
+def _options(properties: Properties) -> ZoneOptions:
+    pods = properties.value("pods", choice("disabled", "insecure", "verified"), "disabled")
+    namespaces = frozenset(properties.values("namespaces", _namespace))
+    return ZoneOptions(
+        ttl=properties.value("ttl", integer(0, _MAX_TTL), 5),
+        pods=cast("Literal['disabled', 'insecure', 'verified']", pods),
+        namespaces=namespaces or None,
+        ignore_empty_service="empty_service"
+        in properties.values("ignore", choice("empty_service")),
+        noendpoints=properties.flag("noendpoints"),
+        zonal=properties.flag("zonal"),
+    )
+
+
+def _multicluster(properties: Properties, zones: Sequence[bytes]) -> set[bytes]:
+    """The zones of the cluster set, which have to be among all zones (CoreDNS)."""
+    found = set()
+    for tokens in properties.each("multicluster", "[ZONE...]"):
+        for token in tokens:
+            for zone in map(from_text, origins(token)):
+                if zone not in zones:
+                    raise CorefileError(
+                        f"{token.text} is none of the zones of this kubernetes: add it to them",
+                        token.position,
+                    )
+                found.add(zone)
+    return found
+
+
+def _request_readiness(site: Site, source: Source, store: Store, stale_after: float | None) -> None:
+    parts = site.requests.readiness
+    parts.append(Readiness("kubernetes", lambda: store.synced))
+    if stale_after is not None:
+        age = site.facilities.age
+        parts.append(Readiness("kubernetes", lambda: age(source) < stale_after, sticky=False))
 
 
 def _also_made_from(found: Reply, missing: Reply) -> Reply:
@@ -159,13 +188,3 @@ def _namespace(token: Token) -> str:
     raise CorefileError(
         f"{token.shown} is no namespace: write a DNS label, such as default", token.position
     )
-
-
-def _cidr(token: Token) -> str:
-    try:
-        return str(ipaddress.ip_network(token.text))
-    except ValueError:
-        raise CorefileError(
-            f"{token.text!r} is no range of addresses: write one such as 10.96.0.0/16",
-            token.position,
-        ) from None

@@ -33,6 +33,9 @@ class Facilities(Protocol):
     def store(self, source: Source) -> Store:
         """The records of a source; equal sources have one store."""
 
+    def age(self, source: Source) -> float:
+        """Seconds since a source was last heard of; 0 for one that is at hand."""
+
     def interfaces(self) -> Sequence[Interface]:
         """The addresses of this machine."""
 
@@ -65,10 +68,14 @@ class Reload:
 
 
 class Readiness(NamedTuple):
-    """A part that is ready or not, under the name of its plugin."""
+    """A part that is ready or not, under the name of its plugin.
+
+    One that is not `sticky` is asked anew each time, whatever `/ready` makes of the others.
+    """
 
     name: str
     ready: Callable[[], bool]
+    sticky: bool = True
 
 
 @dataclass

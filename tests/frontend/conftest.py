@@ -142,6 +142,9 @@ class _Facilities:
     def store(self, source):
         return self._store
 
+    def age(self, source):
+        return 0.0
+
     def interfaces(self):
         return [Interface("eth0", "10.9.9.9")]
 

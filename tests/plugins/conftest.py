@@ -31,6 +31,7 @@ class Facilities:
     def __init__(self):
         self.stores = {}
         self.now = 10.0
+        self.heard = 0.0
         self.known = [
             Interface("lo", "127.0.0.1"),
             Interface("lo", "::1"),
@@ -41,6 +42,9 @@ class Facilities:
 
     def store(self, source):
         return self.stores.setdefault(source, Store(clock=lambda: 1_000))
+
+    def age(self, source):
+        return self.heard
 
     def interfaces(self):
         return self.known

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kdns.cluster.feed import Upsert
 from kdns.cluster.objects import Metadata, Namespace
+from kdns.cluster.source import ApiServer, Selection
 from kdns.dns import codes
 from kdns.dns.names import ROOT, from_text
 from kdns.dns.reply import EPOCH, Reply
@@ -41,6 +44,10 @@ def corefile(*lines: str, zones: str = "cluster.local", around: str = "") -> str
         ["fallthrough"],
         ["fallthrough in-addr.arpa ip6.arpa 10.0.0.0/8"],
         ["service_range 10.96.0.0/16 fd00::/108"],
+        ["zonal"],
+        ["startup_timeout 100ms"],
+        ["stale_after 5m"],
+        ["multicluster cluster.local"],
     ],
     ids=" ".join,
 )
@@ -66,7 +73,18 @@ def test_taken(planned, lines: list[str]) -> None:
         (["service_range lots"], "is no range of addresses", (4, 15)),
         (["fallthrough a..b"], "", (4, 13)),
         (["frobnicate"], "kubernetes has no property 'frobnicate': write one of", (4, 1)),
-        (["endpoint https://api:6443"], "", (4, 1)),
+        (["endpoint https://api:6443"], "kubernetes takes its objects from manifests", (2, 2)),
+        (["snapshot /var/lib/kdns"], "kubernetes takes its objects from manifests", (2, 2)),
+        (["labels app=web"], "kubernetes takes its objects from manifests", (2, 2)),
+        (
+            ["zonal", "noendpoints"],
+            "zonal answers from endpoints and noendpoints keeps none",
+            (2, 2),
+        ),
+        (["multicluster other.org"], "other.org is none of the zones", (4, 14)),
+        (["labels app=("], "is no label selector", (4, 8)),
+        (["apiserver_qps many"], "write a number of requests a second", (4, 15)),
+        (["tls cert key"], "write tls CERT KEY CACERT", (4, 10)),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -79,10 +97,6 @@ def test_refused(refused, lines, says, place) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (
-            ". {\n kubernetes cluster.local\n}",
-            "kubernetes does not say where the cluster's objects are",
-        ),
         (corefile(zones="in-addr.arpa"), "kubernetes has reverse zones alone"),
         (corefile(zones="10.0.0.0/8 fd00::/8"), "kubernetes has reverse zones alone"),
         (corefile(zones="a..b"), "a..b"),
@@ -149,11 +163,64 @@ def test_not_synced_is_a_failure_that_says_so(planned, fill) -> None:
         assert reply.lifetime == 0
     made.store.apply(Upsert(Namespace(Metadata("default"))))
     assert made.reply(WEB).rcode == codes.SERVFAIL
-    ((name, ready),) = made.requests.readiness
+    ((name, ready, _),) = made.requests.readiness
     assert (name, ready()) == ("kubernetes", False)
     fill(made.store, "web.default=10.0.0.1")
     assert ready()
     assert made.ask(WEB)[0] == "NOERROR"
+
+
+def test_ready_ends_with_a_source_that_is_not_heard_of(planned, fill) -> None:
+    made = planned(corefile("stale_after 1m"))
+    fill(made.store, "web.default=10.0.0.1")
+    _, fresh = made.requests.readiness
+    assert (fresh.name, fresh.sticky, fresh.ready()) == ("kubernetes", False, True)
+    made.facilities.heard = 61.0
+    assert not fresh.ready()
+
+
+API = [
+    ("", ApiServer()),
+    ("endpoint https://api:6443/", ApiServer("https://api:6443")),
+    ("endpoint api:8080 other:8080", ApiServer("http://api:8080")),
+    (
+        "endpoint https://api\n tls c k ca",
+        ApiServer("https://api", Path("/etc/kdns/c"), Path("/etc/kdns/k"), Path("/etc/kdns/ca")),
+    ),
+    ("kubeconfig admin.conf", ApiServer(kubeconfig=Path("/etc/kdns/admin.conf"))),
+    (
+        "kubeconfig admin.conf blue",
+        ApiServer(kubeconfig=Path("/etc/kdns/admin.conf"), context="blue"),
+    ),
+    (
+        "apiserver_qps 2.5\n apiserver_burst 5\n apiserver_max_inflight 3",
+        ApiServer(qps=2.5, burst=5, max_inflight=3),
+    ),
+]
+
+
+@pytest.mark.parametrize(("lines", "api"), API, ids=[lines for lines, _ in API])
+def test_an_api_server(planned, lines: str, api: ApiServer) -> None:
+    made = planned(f". {{\n kubernetes cluster.local {{\n {lines}\n }}\n}}")
+    (source,) = made.facilities.stores
+    assert (source.manifests, source.api) == (None, api)
+
+
+SELECTIONS = [
+    ("pods verified", Selection(pods=True)),
+    ("pods insecure", Selection()),
+    ("noendpoints", Selection(endpoints=False)),
+    ("labels app=web, tier in (a, b),!old", Selection(labels="app=web, tier in (a, b),!old")),
+    ("namespace_labels x.io/team!=red", Selection(namespace_labels="x.io/team!=red")),
+    ("multicluster cluster.local", Selection(service_imports=True)),
+]
+
+
+@pytest.mark.parametrize(("line", "selection"), SELECTIONS, ids=[line for line, _ in SELECTIONS])
+def test_what_is_wanted_of_it(planned, line: str, selection: Selection) -> None:
+    made = planned(f". {{\n kubernetes cluster.local {{\n {line}\n }}\n}}")
+    (source,) = made.facilities.stores
+    assert source.selection == selection
 
 
 def test_not_synced_falls_through(planned) -> None:

@@ -268,13 +268,13 @@ def without_link_local(answer):
     return answer._replace(answer=kept(answer.answer), additional=kept(answer.additional))
 
 
-def test_unsynced(tmp_path, monkeypatch):
+def test_unsynced(tmp_path):
     """UNSYNCED: CoreDNS answers from what it has; kdns says that it has nothing yet."""
-    monkeypatch.setattr("kdns.server.SYNC_PATIENCE", 0.01)
+    impatient = VARIANTS[INSECURE].replace("pods insecure", "pods insecure\nstartup_timeout 10ms")
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         unready_coredns(tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}") as theirs,
-        kdns(VARIANTS[INSECURE], MemoryFeed(decoded(), syncs=False)) as ours,
+        kdns(impatient, MemoryFeed(decoded(), syncs=False)) as ours,
     ):
         for name, rcode in (("svc", dns.rcode.NOERROR), ("web.default.svc", dns.rcode.SERVFAIL)):
             replies = ask_both((theirs, ours), f"{name}.cluster.local.", "A", use_edns=0)
