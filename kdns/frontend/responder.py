@@ -92,11 +92,11 @@ class Responder:
             return self._finish(query, block or _DROPPED, refusal(), begin)
         try:
             answer = block.handler(query)
-        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the socket lives on
-            answer = self._failed(query, error)
-        if isinstance(answer, Reply):
-            whole = self._finish(query, block, answer, begin)
-            return whole if answer.transfer is None else messages(query, answer)
+            if isinstance(answer, Reply):
+                whole = self._finish(query, block, answer, begin)
+                return whole if answer.transfer is None else messages(query, answer)
+        except Exception as error:  # noqa: BLE001 - whatever a plugin does, the socket lives on
+            return self._finish(query, block, self._failed(query, error), begin)
         return self._await(query, block, answer, begin, self._generation)
 
     async def _await(
@@ -109,12 +109,12 @@ class Responder:
     ) -> bytes:
         try:
             reply = await answer
+            if generation != self._generation:
+                # What it was made from may have changed while it was waited for.
+                reply = reply.changed(lifetime=0)
+            return self._finish(query, block, reply, begin)
         except Exception as error:  # noqa: BLE001 - as in `ask`
-            reply = self._failed(query, error)
-        if generation != self._generation:
-            # What it was made from may have changed while it was waited for.
-            reply = reply.changed(lifetime=0)
-        return self._finish(query, block, reply, begin)
+            return self._finish(query, block, self._failed(query, error), begin)
 
     def _failed(self, query: Query, error: Exception) -> Reply:
         self._traffic.panics += 1

@@ -7,6 +7,7 @@ half sent, or did not read their replies.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,6 +16,8 @@ from typing import Final, cast
 
 from kdns.dns.query import Client
 from kdns.frontend.responder import Responder
+
+logger = logging.getLogger(__name__)
 
 _SWEEP: Final = 1.0
 _MAX_UNREAD: Final = 256 * 1024
@@ -167,6 +170,12 @@ class _Connection(asyncio.Protocol):
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._waiting.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # A transfer that broke off: only the end of the connection tells the client.
+            logger.error(
+                "a zone transfer to %s failed", self.client.host, exc_info=task.exception()
+            )
+            self._transport.abort()
         self._go_on()
 
     def _held(self) -> bool:

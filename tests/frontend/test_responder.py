@@ -241,3 +241,29 @@ async def test_an_answer_that_comes_later_is_not_kept_if_something_changed_meanw
     done.set_result(Reply(reads=(b"anything",)))
     assert rcode(await pending) == "NOERROR"
     assert responder.recall(WEB) is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Reply(answer=[RRset(b"\3web\0", codes.A, -1, [bytes(4)])]),
+        Reply(answer=[RRset(b"\3web\0", codes.A, 5, [bytes(70_000)])]),
+        Reply(answer=[RRset(b"\3web", codes.CNAME, 5, [b"\3web"])]),
+        Reply(extended_error=(-1, "")),
+        None,
+    ],
+    ids=["TTL", "data", "name", "error", "nothing"],
+)
+@pytest.mark.parametrize("later", [False, True])
+async def test_a_reply_that_cannot_be_rendered(respond, wrong, later: bool) -> None:
+    async def answer():
+        await asyncio.sleep(0)
+        return wrong
+
+    traffic = Traffic()
+    responder = respond(lambda _: answer() if later else wrong, "tcp", traffic=traffic)
+    packet = asked("web.", use_edns=0)
+    reply = responder.ask(packet, CLIENT)
+    assert rcode(reply if isinstance(reply, bytes) else await reply) == "SERVFAIL"
+    assert traffic.panics == 1
+    assert responder.recall(packet) is None

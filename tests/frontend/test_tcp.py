@@ -509,3 +509,67 @@ async def test_a_port_cannot_be_had_twice(serve, cluster) -> None:
     with pytest.raises(Exception, match="another server has it") as refused:
         open_tcp("127.0.0.1", port)
     assert refused.value.__cause__.errno == errno.EADDRINUSE
+
+
+def zone(count: int):
+    """Records of a zone, counted as they are taken."""
+    soa = RRset(b"\3org\0", codes.SOA, 5, [b"\0\0" + bytes(20)])
+    taken = []
+
+    def records():
+        yield soa
+        for number in range(count):
+            taken.append(number)
+            yield RRset(b"\3web\3org\0", codes.TXT, 5, [b"\xff" + b"%255d" % number])
+        yield soa
+
+    return records(), taken
+
+
+async def test_a_transfer_is_many_messages(serve, respond) -> None:
+    records, _ = zone(1000)
+    served = await serve(respond(lambda query: Reply(transfer=records, lifetime=0), "tcp"))
+    client = await served.connect()
+    client.send(asked("org.", "AXFR", id=7))
+    found, messages = [], 0
+    while len(found) < 1002:
+        reply = await client.receive()
+        assert ident(reply) == 7
+        messages += 1
+        for rrset in dns.message.from_wire(reply, one_rr_per_rrset=True).answer:
+            found += [each.to_text() for each in rrset]
+    assert messages > 10
+    assert found[0] == found[-1]
+    assert [int(text.strip('"')) for text in found[1:-1]] == list(range(1000))
+
+
+async def test_a_transfer_waits_for_its_client(serve, respond) -> None:
+    """What is sent ahead is bounded, and other queries are answered in between."""
+    records, taken = zone(200_000)
+    replies = {codes.AXFR: Reply(transfer=records, lifetime=0), codes.A: Reply(lifetime=0)}
+    served = await serve(respond(lambda query: replies[query.qtype], "tcp"))
+    slow, other = await served.connect(limit=1024), await served.connect()
+    slow.send(asked("org.", "AXFR", id=7))
+    await served.until(lambda: taken)
+    for _ in range(300):
+        await asyncio.sleep(0)
+        assert await other.ask(asked("web.", "A"))
+    (connection,) = [each for each in served.frontend._connections if each.waiting]
+    assert connection._transport.get_write_buffer_size() < 1024 * 1024
+    assert len(taken) < 100_000
+    served.pass_time(5.1)
+    await served.connections(1)
+
+
+async def test_a_transfer_that_breaks_off(serve, respond, caplog) -> None:
+    def records():
+        yield RRset(b"\3org\0", codes.TXT, 5, [b"\1a"] * 5000)
+        raise ValueError("broken")
+
+    served = await serve(respond(lambda query: Reply(transfer=records(), lifetime=0), "tcp"))
+    client = await served.connect()
+    client.send(asked("org.", "AXFR", id=7))
+    assert await client.is_closed()
+    await served.connections(0)
+    (record,) = caplog.records
+    assert record.getMessage() == "a zone transfer to 127.0.0.1 failed"
