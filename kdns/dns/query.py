@@ -162,7 +162,7 @@ def _additional(
     size = len(packet)
     for index in range(authorities + additionals):
         start = at
-        name_end = _skip_name(packet, at)
+        name_end = skip_name(packet, at)
         if name_end is None or name_end + 10 > size:
             return malformed
         rtype, length = unpack_from("!HxxxxxxH", packet, name_end)
@@ -180,7 +180,7 @@ def _additional(
     return edns
 
 
-def _skip_name(packet: bytes, at: int) -> int | None:
+def skip_name(packet: bytes, at: int) -> int | None:
     """Offset behind a name that is not looked at: labels to the root, or to a pointer."""
     size = len(packet)
     while at < size:

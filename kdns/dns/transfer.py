@@ -50,22 +50,22 @@ def is_current(serial: int, soa: RRset) -> bool:
 def messages(query: Query, reply: Reply) -> Iterator[bytes]:
     """The messages of a transfer, each with ID, question and as many of the records as fit.
 
-    A set may go on in the next message; a record too large for `_SIZE` begins a larger one.
+    A set may go on in the next message; a record too large for `_SIZE` has a message of its own.
     """
     opt = opt_for(query, reply)
-    writer = _writer(query, _SIZE - len(opt))
-    count = 0
+    writer, count = _writer(query, _SIZE - len(opt)), 0
     for record in _single(reply.transfer or ()):
         if not writer.add(record):
             if count:
                 yield _message(query, writer, count, opt)
-            writer = _writer(query, _SIZE - len(opt))
-            count = 0
+            writer, count = _writer(query, _SIZE - len(opt)), 0
             if not writer.add(record):
-                writer = _writer(query, query.limit - len(opt))
-                writer.add(record)
+                large = _writer(query, query.limit - len(opt))
+                yield _message(query, large, large.add(record), opt)
+                continue
         count += 1
-    yield _message(query, writer, count, opt)
+    if count:
+        yield _message(query, writer, count, opt)
 
 
 def _single(rrsets: Iterable[RRset]) -> Iterator[RRset]:
