@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Final, Literal, cast
 
 from kdns.cluster.source import Source
@@ -11,26 +11,23 @@ from kdns.corefile.arguments import Properties, arguments, choice, duration, int
 from kdns.corefile.parser import Directive
 from kdns.corefile.tokens import CorefileError, Token
 from kdns.corefile.zones import origins
-from kdns.dns import codes
-from kdns.dns.names import MAX_LABEL, ROOT, from_text, suffixes
+from kdns.dns.names import MAX_LABEL, from_text
 from kdns.dns.query import Query
-from kdns.dns.reply import Reply
+from kdns.plugins.authority import Authority
 from kdns.plugins.fallthrough import Fallthrough
 from kdns.plugins.fallthrough import read as read_fallthrough
-from kdns.plugins.plugin import Answer, Handler, then
-from kdns.plugins.site import Readiness, Site, only
+from kdns.plugins.plugin import Answer, Handler
+from kdns.plugins.site import Cluster, Readiness, Site, only
 from kdns.plugins.source import read_source
 from kdns.records.forward import ForwardZone
+from kdns.records.listing import ZoneTransfer
 from kdns.records.multicluster import MulticlusterZone
 from kdns.records.options import ZoneOptions
-from kdns.records.reverse import ReverseZone
+from kdns.records.reverse import ReverseZone, is_reverse
 from kdns.records.store import Store
-from kdns.records.zone import within
+from kdns.records.zone import Zone, within
 
-_REVERSE: Final = (from_text("in-addr.arpa"), from_text("ip6.arpa"))
 _MAX_TTL: Final = 3600
-
-Zone = ForwardZone | ReverseZone
 
 
 class Kubernetes:
@@ -40,50 +37,20 @@ class Kubernetes:
     uniform: ClassVar[bool] = True
 
     def __init__(self, store: Store, zones: Sequence[Zone], fallthrough: Fallthrough) -> None:
-        self._store = store
-        self._zones: Mapping[bytes, Zone] = {zone.origin: zone for zone in zones}
-        self._fallthrough = fallthrough
+        self._authority = Authority(store, zones, fallthrough)
 
     def handle(self, query: Query, next_: Handler) -> Answer:
-        zone = self._zone(query.name)
-        if zone is None:
-            return next_(query)
-        if not self._store.synced:
-            return self._unsynced(query, next_)
-        reply = zone.lookup(query.name, query.qtype)
-        if reply.rcode != codes.NXDOMAIN or reply.answer:
-            return reply
-        if self._fallthrough.takes(query.name):
-            return then(next_(query), lambda found: _also_made_from(found, reply))
-        if reply.denial is not None and not self._uncut(zone.origin):
-            return reply.changed(denial=None)
-        return reply
+        return self._authority.handle(query, next_)
 
-    def _zone(self, name: bytes) -> Zone | None:
-        found = (self._zones.get(suffix) for _, suffix in suffixes(name))
-        return next((zone for zone in found if zone), self._zones.get(ROOT))
-
-    def _uncut(self, origin: bytes) -> bool:
-        """Whether all names below a zone are its own, and none of them falls through."""
-        below = (*self._zones, *self._fallthrough.zones)
-        return not any(other != origin and other.endswith(origin) for other in below)
-
-    def _unsynced(self, query: Query, next_: Handler) -> Answer:
-        """Part of the cluster is worse than none of it (RFC 8914 §4.15)."""
-        if self._fallthrough.takes(query.name):
-            return then(next_(query), lambda reply: reply.changed(lifetime=0))
-        return Reply(
-            rcode=codes.SERVFAIL,
-            extended_error=(codes.EDE_NOT_READY, "the cluster's records are not loaded yet"),
-            lifetime=0,
-            plugin=self.name,
-        )
+    def transfer(self, origin: bytes) -> ZoneTransfer | None:
+        """As `Authority.transfer`."""
+        return self._authority.transfer(origin)
 
 
 def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
     """Read the directive and find its records."""
     directive = only(directives)
-    zones = _zones(arguments(directive, "[ZONE...]"), site)
+    zones = site.zones(arguments(directive, "[ZONE...]"))
     with Properties(directive) as properties:
         source = read_source(directive, properties, site.folder)
         options = _options(properties)
@@ -95,7 +62,7 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
             "namespaces and namespace_labels both say which namespaces are shown: take one out",
             directive.position,
         )
-    forward = [zone for zone in zones if not _is_reverse(zone)]
+    forward = [zone for zone in zones if not is_reverse(zone)]
     if not forward:
         raise CorefileError(
             "kubernetes has reverse zones alone, and PTR records need a zone to point into: add"
@@ -105,13 +72,19 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
     store = site.facilities.store(source)
     _request_readiness(site, source, store, stale_after)
     own = _own_addresses(site)
+    local = [zone for zone in forward if not any(within(zone, each) for each in multicluster)]
     served: list[Zone] = [
-        (MulticlusterZone if zone in multicluster else ForwardZone)(store, zone, options, own)
+        (ForwardZone if zone in local else MulticlusterZone)(store, zone, options, own)
         for zone in forward
     ]
-    reverse = [zone for zone in zones if _is_reverse(zone)]
-    served += [ReverseZone(store, zone, forward[0], options) for zone in reverse]
-    return Kubernetes(store, served, fallthrough)
+    # Addresses are those of the cluster's own services, whose names are in no other zone.
+    target = (local or forward)[0]
+    reverse = [zone for zone in zones if is_reverse(zone)]
+    served += [ReverseZone(store, zone, target, options) for zone in reverse]
+    plugin = Kubernetes(store, served, fallthrough)
+    site.clusters.append(Cluster(store, options, own))
+    site.transferers.append(plugin.transfer)
+    return plugin
 
 
 def _options(properties: Properties) -> ZoneOptions:
@@ -151,21 +124,6 @@ def _request_readiness(site: Site, source: Source, store: Store, stale_after: fl
         parts.append(Readiness("kubernetes", lambda: age(source) < stale_after, sticky=False))
 
 
-def _also_made_from(found: Reply, missing: Reply) -> Reply:
-    """What another plugin answers for a name for as long as it is missing here."""
-    lifetimes = [each for each in (found.lifetime, missing.lifetime) if each is not None]
-    return found.changed(
-        reads=found.reads + missing.reads, lifetime=min(lifetimes, default=None), denial=None
-    )
-
-
-def _zones(tokens: Sequence[Token], site: Site) -> list[bytes]:
-    """Wire names of the zones written, or else of the server block's."""
-    named = [zone for token in tokens for zone in origins(token)]
-    texts = named or [key.zone for key in site.keys]
-    return [from_text(zone) for zone in dict.fromkeys(texts)]
-
-
 def _own_addresses(site: Site) -> list[bytes]:
     """The addresses that this server is asked on, as far as others can reach them."""
     hosts = site.hosts or [interface.address for interface in site.facilities.interfaces()]
@@ -176,10 +134,6 @@ def _own_addresses(site: Site) -> list[bytes]:
         if site.hosts or not (address.is_loopback or address.is_link_local)
     ]
     return [address.packed for address in reachable]
-
-
-def _is_reverse(zone: bytes) -> bool:
-    return any(within(zone, reverse) for reverse in _REVERSE)
 
 
 def _namespace(token: Token) -> str:

@@ -9,10 +9,12 @@ from kdns.plugins import (
     bind,
     endpoints,
     errors,
+    k8s_external,
     kubernetes,
     loadbalance,
     log,
     reload,
+    transfer,
     whoami,
 )
 from kdns.plugins.site import Setup
@@ -27,6 +29,8 @@ ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("log", log.setup),
     ("any", any_.setup),
     ("loadbalance", loadbalance.setup),
+    ("transfer", transfer.setup),
+    ("k8s_external", k8s_external.setup),
     ("kubernetes", kubernetes.setup),
     ("whoami", whoami.setup),
 )

@@ -60,7 +60,8 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
     enabled: list[Enabled] = []
     listeners: list[Listener] = []
     for block in corefile.blocks:
-        site = Site(block.keys, folder, facilities, requests)
+        names = frozenset(directive.name.text for directive in block.directives)
+        site = Site(block.keys, folder, facilities, requests, directives=names)
         handler = chain(list(_plugins(block, site)))
         for key in block.keys:
             if key.transport != "dns":
@@ -74,7 +75,6 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
                 endpoint = Endpoint(host, key.port)
                 blocks[endpoint].append(served)
                 listeners.append(Listener(key, host))
-                names = {directive.name.text for directive in block.directives}
                 enabled += [
                     Enabled(endpoint.server, key.zone, name) for name in NAMES if name in names
                 ]

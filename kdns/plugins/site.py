@@ -14,9 +14,12 @@ from typing import NamedTuple, Protocol
 from kdns.cluster.source import Source
 from kdns.corefile.arguments import Address
 from kdns.corefile.parser import Directive
-from kdns.corefile.tokens import CorefileError
-from kdns.corefile.zones import ZoneKey
+from kdns.corefile.tokens import CorefileError, Token
+from kdns.corefile.zones import ZoneKey, origins
+from kdns.dns.names import from_text
 from kdns.plugins.plugin import Plugin
+from kdns.records.listing import ZoneTransfer
+from kdns.records.options import ZoneOptions
 from kdns.records.store import Store
 
 
@@ -89,12 +92,28 @@ class Requests:
     readiness: list[Readiness] = field(default_factory=list)
 
 
+class Cluster(NamedTuple):
+    """What a `kubernetes` knows that other plugins of its block may want to know.
+
+    `own_addresses` are the packed addresses that this server is asked on.
+    """
+
+    store: Store
+    options: ZoneOptions
+    own_addresses: Sequence[bytes]
+
+
+Transferer = Callable[[bytes], ZoneTransfer | None]
+"""The zone of an origin, a lower-case wire name, for secondaries; None where there is none."""
+
+
 @dataclass
 class Site:
-    """One server block. `folder` is what relative paths in it begin at.
+    """One server block, which has these `directives`; relative paths in it begin at `folder`.
 
     Setups add to `requests`; `hosts` are the addresses the block listens on, none for all of them,
-    and `metrics` says that its queries are counted.
+    and `metrics` says that its queries are counted. `clusters` and `transferers` are complete when
+    all is set up.
     """
 
     keys: tuple[ZoneKey, ...]
@@ -103,6 +122,15 @@ class Site:
     requests: Requests
     hosts: list[str] = field(default_factory=list)
     metrics: bool = False
+    directives: frozenset[str] = frozenset()
+    clusters: list[Cluster] = field(default_factory=list)
+    transferers: list[Transferer] = field(default_factory=list)
+
+    def zones(self, tokens: Sequence[Token]) -> list[bytes]:
+        """Lower-case wire names of the zones that arguments name, or else of the block's own."""
+        named = [zone for token in tokens for zone in origins(token)]
+        texts = named or [key.zone for key in self.keys]
+        return [from_text(zone) for zone in dict.fromkeys(texts)]
 
 
 Setup = Callable[[Sequence[Directive], Site], Plugin | None]

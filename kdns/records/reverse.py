@@ -21,6 +21,11 @@ _ARPA_LABELS: Final = 2
 _MAX_TARGETS: Final = 256
 
 
+def is_reverse(origin: bytes) -> bool:
+    """Whether an absolute wire name in lower case is at or below in-addr.arpa or ip6.arpa."""
+    return within(origin, IN_ADDR_ARPA) or within(origin, IP6_ARPA)
+
+
 class ReverseZone(Zone):
     """A zone at or below in-addr.arpa or ip6.arpa; targets are in the zone `target_origin`.
 

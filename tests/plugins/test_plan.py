@@ -19,6 +19,8 @@ DIRECTIVES = [
     "ready",
     "prometheus",
     "reload",
+    "transfer {\n to *\n}",
+    "k8s_external example.org",
     "kubernetes cluster.local {\n manifests m\n}",
 ]
 
@@ -37,7 +39,7 @@ def test_order_in_the_corefile_has_no_meaning(planned, fill) -> None:
 
 def test_the_order_is_coredns_s() -> None:
     reference = ["reload", "bind", "ready", "health", "prometheus", "errors", "log", "any"]
-    reference += ["loadbalance", "kubernetes", "whoami"]
+    reference += ["loadbalance", "transfer", "k8s_external", "kubernetes", "whoami"]
     assert [name for name in NAMES if name in reference] == reference
 
 
