@@ -101,10 +101,15 @@ def health_metrics(durations: Histogram, failures: int) -> Iterator[Metric]:
     )
 
 
-def socket_metrics(unsent: int, refused: int) -> Iterator[Metric]:
+def socket_metrics(unsent: int, dropped: int, refused: int) -> Iterator[Metric]:
     """`kdns_…`: what the sockets could not do."""
     yield CounterMetricFamily(
         "kdns_udp_unsent", "Counter of UDP replies that the system did not take.", value=unsent
+    )
+    yield CounterMetricFamily(
+        "kdns_udp_dropped",
+        "Counter of UDP queries dropped as too many were waiting for a reply.",
+        value=dropped,
     )
     yield CounterMetricFamily(
         "kdns_tcp_refused", "Counter of TCP connections over a limit.", value=refused

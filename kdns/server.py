@@ -181,7 +181,8 @@ class Server:
     def _metrics(self) -> Iterator[Metric]:
         yield from enabled_metrics(self._plan.enabled)
         yield from reload_metrics(self._failed_reloads, self._digest)
-        yield from socket_metrics(self._frontends.unsent(), self._frontends.refused())
+        sockets = self._frontends
+        yield from socket_metrics(sockets.unsent(), sockets.dropped(), sockets.refused())
         feeds = self._clusters.feeds()
         if feeds:
             yield from programming_metrics(self._clusters.programming)

@@ -14,7 +14,6 @@ import dns.rcode
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from kdns import server as module
 from kdns.cluster.feed import Delete, Synced, Upsert
 from kdns.cluster.objects import Metadata, Namespace, Service, ServicePort, ServiceSpec
 from kdns.corefile import parser
@@ -198,7 +197,8 @@ async def test_pages_and_metrics(start, ports) -> None:
     assert {"coredns_reload_version_info", "coredns_health_request_failures_total"} <= names
     assert "coredns_health_request_duration_seconds_bucket" in names
     assert {"process_cpu_seconds_total", "process_resident_memory_bytes"} <= names
-    assert sample("kdns_udp_unsent_total") == 0
+    for counter in ("kdns_udp_unsent_total", "kdns_udp_dropped_total", "kdns_tcp_refused_total"):
+        assert sample(counter) == 0
 
 
 async def test_not_synced(start, ports) -> None:

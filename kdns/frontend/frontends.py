@@ -90,6 +90,10 @@ class Frontends:
         """UDP replies that the system did not take, of the sockets that are open."""
         return sum(serving.udp.unsent for serving in self._all())
 
+    def dropped(self) -> int:
+        """UDP queries over the limit of those that wait, of the sockets that are open."""
+        return sum(serving.udp.dropped for serving in self._all())
+
     def refused(self) -> int:
         """TCP connections over a limit, of the sockets that are open."""
         return sum(serving.tcp.refused for serving in self._all())

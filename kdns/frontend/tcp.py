@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 _SWEEP: Final = 1.0
 _MAX_UNREAD: Final = 256 * 1024
 _BACKLOG: Final = 1024
+_DRAIN: Final = 5.0  # seconds that replies may still take when the socket is to go
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,7 @@ class TcpFrontend:
             self._server.close()
         waiting = {task for connection in self._connections for task in connection.waiting}
         if waiting:
-            await asyncio.wait(waiting)
+            await asyncio.wait(waiting, timeout=_DRAIN)
 
     def close(self) -> None:
         """Close the socket and all connections."""

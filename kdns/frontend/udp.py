@@ -22,6 +22,9 @@ _ROUNDS: Final = 4
 _MAX_WAITING: Final = 8192
 """Queries of one socket that wait for a reply; one more is dropped, and its client asks again."""
 
+_DRAIN: Final = 5.0
+"""Seconds that replies may still take when the socket is to go."""
+
 
 class UdpFrontend:
     """Serves one bound, non-blocking UDP socket until closed."""
@@ -46,7 +49,7 @@ class UdpFrontend:
         """Answer what has arrived and is being waited for."""
         self._readable()
         if self._waiting:
-            await asyncio.wait(self._waiting)
+            await asyncio.wait(self._waiting, timeout=_DRAIN)
 
     def close(self) -> None:
         """Stop reading and close the socket."""

@@ -490,6 +490,19 @@ async def test_drain_waits_for_answers_and_takes_no_more(serve, respond) -> None
     assert await client.is_closed()
 
 
+async def test_drain_does_not_wait_without_end(serve, respond, monkeypatch) -> None:
+    monkeypatch.setattr(tcp, "_DRAIN", 0.01)
+    later = Later()
+    served = await serve(respond(later, "tcp"))
+    client = await served.connect()
+    client.send(asked("slow.", id=1))
+    await served.until(lambda: later.pending)
+    async with asyncio.timeout(10):
+        await served.frontend.drain()
+    served.frontend.close()
+    assert await client.is_closed()
+
+
 async def test_durations_are_recorded_by_the_batch(serve, respond) -> None:
     ticks = iter(range(1000))
     responder = respond(lambda query: Reply(), "tcp", clock=lambda: next(ticks))

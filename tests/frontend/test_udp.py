@@ -242,6 +242,17 @@ async def test_drain_waits_for_answers(served, respond) -> None:
     assert {(await one.receive())[:2] for _ in range(2)} == {b"\0\1", b"\0\2"}
 
 
+async def test_drain_does_not_wait_without_end(served, respond, monkeypatch) -> None:
+    monkeypatch.setattr(udp, "_DRAIN", 0.01)
+    later = Later()
+    frontend, client = served(respond(later))
+    client().send(asked("web.", id=1))
+    await later.asked_for(1)
+    async with asyncio.timeout(10):
+        await frontend.drain()
+    assert not later.pending[1].done()
+
+
 async def test_close_lets_go_of_who_waits(served, respond) -> None:
     later = Later()
     frontend, client = served(respond(later))
