@@ -7,7 +7,7 @@ import gc
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ from kdns.cluster.follow import follow
 from kdns.cluster.objects import EndpointSlice
 from kdns.cluster.source import Source
 from kdns.records.store import Store
+from kdns.snapshots import SnapshotFile
 from kdns.telemetry.histogram import PROGRAMMING, Histogram
 
 _log: Final = logging.getLogger("plugin/kubernetes")
@@ -29,8 +30,9 @@ _TRIGGERED: Final = "endpoints.kubernetes.io/last-change-trigger-time"
 class _Cluster:
     store: Store
     synced: asyncio.Event
+    snapshot: SnapshotFile | None = None
     feed: Feed | None = None
-    task: asyncio.Task[None] | None = None
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
 def new_store(source: Source) -> Store:
@@ -65,7 +67,10 @@ class Clusters:
     def store(self, source: Source) -> Store:
         """The store of a source; nothing fills it before `start`."""
         if source not in self._clusters:
-            self._clusters[source] = _Cluster(new_store(source), asyncio.Event())
+            cluster = _Cluster(new_store(source), asyncio.Event())
+            if source.snapshot is not None:
+                cluster.snapshot = SnapshotFile(source.snapshot, _identity(source))
+            self._clusters[source] = cluster
         return self._clusters[source].store
 
     def sources(self) -> set[Source]:
@@ -85,15 +90,18 @@ class Clusters:
     async def start(self) -> bool:
         """Follow the sources that are not followed yet, and wait for their first sync.
 
-        Whether all were synced within their patience. Raises what `open_feed` raises.
+        One with a snapshot is not waited for. Whether the others were synced within their patience.
+        Raises what `open_feed` raises.
         """
-        fresh = {
-            source: cluster for source, cluster in self._clusters.items() if cluster.task is None
-        }
+        fresh = {source: each for source, each in self._clusters.items() if not each.tasks}
         for source, cluster in fresh.items():
             cluster.feed = self._open_feed(source)
         for cluster in fresh.values():
-            cluster.task = asyncio.create_task(self._follow(cluster))
+            if cluster.snapshot is not None and cluster.snapshot.load(cluster.store):
+                cluster.synced.set()
+            cluster.tasks.append(asyncio.create_task(self._follow(cluster)))
+            if cluster.snapshot is not None:
+                cluster.tasks.append(asyncio.create_task(cluster.snapshot.run(cluster.store)))
         # A first list makes objects by the 100,000 and no cycles: nothing for the collector.
         gc.disable()
         try:
@@ -108,11 +116,14 @@ class Clusters:
 
     async def retire(self, sources: Iterable[Source]) -> None:
         """Stop following these sources and let go of their stores."""
-        tasks = [self._clusters.pop(source).task for source in sources]
-        running = [task for task in tasks if task is not None]
-        for task in running:
+        leaving = [self._clusters.pop(source) for source in sources]
+        tasks = [task for cluster in leaving for task in cluster.tasks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for cluster in leaving:
+            if cluster.snapshot is not None:
+                await cluster.snapshot.save(cluster.store)
 
     async def _follow(self, cluster: _Cluster) -> None:
         store = cluster.store
@@ -145,6 +156,11 @@ class Clusters:
         except ValueError:
             return
         self.programming.observe(max(0.0, time.time() - at))
+
+
+def _identity(source: Source) -> str:
+    """What has to be the same for records to be of use again."""
+    return repr(replace(source, snapshot=None, patience=0.0))
 
 
 def _stats(cluster: _Cluster) -> FeedStats | None:

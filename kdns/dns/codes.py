@@ -35,6 +35,9 @@ REFUSED: Final = 5
 NOTAUTH: Final = 9
 BADVERS: Final = 16
 
+EDE_STALE: Final = 3
+"""RFC 8914 §4.4: an answer that could not be brought up to date."""
+
 EDE_NOT_READY: Final = 14
 """RFC 8914 §4.15: the server is not up yet, or has not all of its data."""
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from msgspec.structs import replace
+
 from kdns.records.address import IPV4, IPV6
 from kdns.records.entries import Node, ServiceEntry, SliceEntry
 from kdns.records.holders import Holders
@@ -92,6 +94,16 @@ class Services:
                 self._stamp(touched, node.key)
         self._move_slice(name, old, new)
         self._move_addresses(old, new)
+
+    def slices(self) -> list[tuple[str, SliceEntry]]:
+        """All slices by namespace/name, as they are now."""
+        return list(self._slices.items())
+
+    def restore_slice(self, name: str, entry: SliceEntry) -> None:
+        """Put in a slice that is not there yet."""
+        entry = replace(entry, key=self._node(entry.key).key)
+        self._move_slice(name, None, entry)
+        self._move_addresses(None, entry)
 
     def frozen(self) -> Services:
         """A copy that stays as this is now, to be read only; without `prefixes`."""

@@ -6,13 +6,15 @@ One store serves every zone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Final
+
+from msgspec import Struct
 
 from kdns.cluster.feed import Delete, Event, Upsert
 from kdns.cluster.objects import EndpointSlice, Namespace, Object, Service, ServiceImport
 from kdns.records.compiler import Compiler, dns_label
-from kdns.records.entries import ServiceEntry
+from kdns.records.entries import ServiceEntry, SliceEntry
 from kdns.records.externals import Externals
 from kdns.records.serial import EXTERNAL_SERIAL, IMPORTS_SERIAL, SERIAL, Serial
 from kdns.records.services import Services
@@ -28,6 +30,38 @@ def pod_token(namespace: bytes, address: bytes) -> bytes:
     return b"P" + namespace + address
 
 
+class SavedNamespace(Struct, frozen=True, tag="n"):
+    """A namespace as a snapshot has it: its wire label."""
+
+    label: bytes
+
+
+class SavedService(Struct, frozen=True, tag="s"):
+    """A Service, or an imported one, and its key."""
+
+    key: bytes
+    entry: ServiceEntry
+    imported: bool = False
+
+
+class SavedSlice(Struct, frozen=True, tag="e"):
+    """An EndpointSlice by namespace/name, of a Service or of an imported one."""
+
+    name: str
+    entry: SliceEntry
+    imported: bool = False
+
+
+class SavedPod(Struct, frozen=True, tag="p"):
+    """A pod by namespace/name, and its tokens."""
+
+    name: str
+    tokens: tuple[bytes, ...]
+
+
+Saved = SavedNamespace | SavedService | SavedSlice | SavedPod
+
+
 class Store:
     """The cluster as it was last told; lookups read its public tables and change none.
 
@@ -35,7 +69,8 @@ class Store:
     kept with `multicluster` alone; `externals` says which services have addresses outside; `pods`
     counts the pods of a `pod_token`. With `zonal` endpoints keep their topology zones.
 
-    `rejected` counts objects, and parts of objects, that could not be served.
+    `rejected` counts objects, and parts of objects, that could not be served. `restored` says that
+    what is here until `synced` is what an earlier process knew.
     """
 
     def __init__(
@@ -47,6 +82,7 @@ class Store:
         multicluster: bool = False,
     ) -> None:
         self.synced = False
+        self.restored = False
         self.rejected = 0
         self.namespaces: set[bytes] = set()
         self.services = Services(Serial(SERIAL), clock)
@@ -54,6 +90,7 @@ class Store:
         self.externals = Externals(Serial(EXTERNAL_SERIAL))
         self.pods: dict[bytes, int] = {}
         self._pod_tokens: dict[str, tuple[bytes, ...]] = {}
+        self._unconfirmed: set[tuple[str, str | bytes]] = set()
         self._multicluster = multicluster
         self._clock = clock
         self._compiler = Compiler(
@@ -74,10 +111,48 @@ class Store:
         elif isinstance(event, Delete):
             self._delete(event, touched)
         elif not self.synced:
+            self._drop_unconfirmed(touched)
             self.synced = True
             # What was denied until now may have been answered with a failure.
             touched.add(SERIAL)
         return touched
+
+    def saved(self) -> Iterator[Saved]:
+        """All that `restore` needs; what changes meanwhile comes as it was or as it is."""
+        yield from map(SavedNamespace, list(self.namespaces))
+        for imported, services in ((False, self.services), (True, self.imports)):
+            for key, node in list(services.nodes.items()):
+                if node.service is not None:
+                    yield SavedService(key, node.service, imported)
+            for name, entry in services.slices():
+                yield SavedSlice(name, entry, imported)
+        for name, tokens in list(self._pod_tokens.items()):
+            yield SavedPod(name, tokens)
+
+    def restore(self, items: Iterable[Saved]) -> None:
+        """Put into a store that is not synced what another had; once for each item.
+
+        What no event confirms until `Synced` is dropped then.
+        """
+        touched: set[bytes] = set()
+        self.restored = True
+        for item in items:
+            match item:
+                case SavedNamespace(label):
+                    self._set_namespace(label, touched, exists=True)
+                    self._unconfirmed.add(("Namespace", label))
+                case SavedService(key, entry, True):
+                    self.imports.set_service(key, entry, touched)
+                    self._unconfirmed.add(("ServiceImport", key))
+                case SavedService(key, entry):
+                    self._set_service(key, entry, touched)
+                    self._unconfirmed.add(("Service", key))
+                case SavedSlice(name, entry, imported):
+                    (self.imports if imported else self.services).restore_slice(name, entry)
+                    self._unconfirmed.add(("EndpointSlice", name))
+                case SavedPod(name, tokens):
+                    self._set_pod(name, tokens, touched)
+                    self._unconfirmed.add(("Pod", name))
 
     def verified_pods(self) -> Iterator[tuple[bytes, bytes]]:
         """(namespace as a wire label, packed address) of every pod known."""
@@ -102,7 +177,38 @@ class Store:
         copy.pods = self.pods.copy()
         return copy
 
+    def _drop_unconfirmed(self, touched: set[bytes]) -> None:
+        for kind, name in self._unconfirmed:
+            match kind, name:
+                case "Namespace", bytes(label):
+                    self._set_namespace(label, touched, exists=False)
+                case "Service", bytes(key):
+                    self._set_service(key, None, touched)
+                case "ServiceImport", bytes(key):
+                    self.imports.set_service(key, None, touched)
+                case "Pod", str(name):
+                    self._set_pod(name, (), touched)
+                case _, str(name):
+                    for services in (self.services, self.imports):
+                        services.set_slice(name, None, None, touched)
+        self._unconfirmed.clear()
+
+    def _confirm(self, item: Object) -> None:
+        """What was restored of an object is out of the API server's own mouth now."""
+        name, namespace = item.metadata.name, item.metadata.namespace
+        kind = type(item).__name__
+        known: str | bytes | None = f"{namespace}/{name}"
+        if isinstance(item, Namespace):
+            known = dns_label(name)
+        elif isinstance(item, (Service, ServiceImport)):
+            label, below = dns_label(name), dns_label(namespace)
+            known = label + below if label and below else None
+        if known is not None:
+            self._unconfirmed.discard((kind, known))
+
     def _upsert(self, item: Object, touched: set[bytes]) -> None:
+        if self._unconfirmed:
+            self._confirm(item)
         name, namespace = item.metadata.name, item.metadata.namespace
         self._current = f"{type(item).__name__} {namespace}/{name}"
         if isinstance(item, Namespace):

@@ -1,0 +1,89 @@
+"""The records of a store as bytes that outlive the process.
+
+A file is a line of text that says what it is, msgpack in frames, each behind its length, and a
+digest of all that. It says whose records it holds, so that another cluster's are not taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+from itertools import islice
+from struct import pack, unpack_from
+from typing import Final
+
+import msgspec
+
+from kdns.records.store import Saved, Store
+
+MAGIC: Final = b"kdns records 1\n"
+_FRAME: Final = 256
+_LENGTH: Final = 4
+_DIGEST: Final = 32
+
+
+class BadSnapshot(ValueError):
+    """Bytes that are no snapshot, or not one of these records; says why."""
+
+
+class Header(msgspec.Struct, frozen=True):
+    """`identity` is whose records these are, `saved_at` the Unix time in seconds."""
+
+    identity: str
+    saved_at: float
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_header: Final = msgspec.msgpack.Decoder(Header)
+_items: Final = msgspec.msgpack.Decoder(list[Saved])
+
+
+def pieces(store: Store, header: Header) -> Iterator[bytes]:
+    """A snapshot in pieces that are made one at a time, each in well under a millisecond.
+
+    What changes meanwhile is in it as it was or as it is.
+    """
+    digest = blake2b(digest_size=_DIGEST)
+    for piece in _content(store, header):
+        digest.update(piece)
+        yield piece
+    yield digest.digest()
+
+
+def restore(store: Store, content: bytes, identity: str) -> Header:
+    """Fill an empty store from a snapshot of the same identity. Raises BadSnapshot."""
+    end = len(content) - _DIGEST
+    if not content.startswith(MAGIC) or end < len(MAGIC):
+        raise BadSnapshot("it is no snapshot of this version")
+    if blake2b(content[:end], digest_size=_DIGEST).digest() != content[end:]:
+        raise BadSnapshot("it is damaged")
+    try:
+        first, *others = _frames(content, len(MAGIC), end)
+        header = _header.decode(first)
+        if header.identity != identity:
+            raise BadSnapshot("it is of another cluster, or of other options")
+        frames = [_items.decode(frame) for frame in others]
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BadSnapshot(str(error)) from error
+    for items in frames:
+        store.restore(items)
+    return header
+
+
+def _content(store: Store, header: Header) -> Iterator[bytes]:
+    yield MAGIC + _framed(_encoder.encode(header))
+    saved = store.saved()
+    while items := list(islice(saved, _FRAME)):
+        yield _framed(_encoder.encode(items))
+
+
+def _framed(content: bytes) -> bytes:
+    return pack("!I", len(content)) + content
+
+
+def _frames(content: bytes, at: int, end: int) -> Iterable[bytes]:
+    while at < end:
+        (length,) = unpack_from("!I", content, at)
+        at += _LENGTH
+        yield content[at : at + length]
+        at += length
