@@ -1,0 +1,101 @@
+"""The file that records outlive a restart in."""
+
+import os
+
+import pytest
+
+from kdns.cluster.feed import Synced, Upsert
+from kdns.cluster.objects import Metadata, Namespace, Service, ServiceSpec
+from kdns.records.store import Store
+from kdns.snapshots import SnapshotFile
+
+
+def store(*, synced=True, address="10.96.0.1"):
+    made = Store(clock=lambda: 1_000)
+    made.apply(Upsert(Namespace(Metadata("default"))))
+    spec = ServiceSpec(cluster_ip=address, cluster_ips=[address])
+    made.apply(Upsert(Service(Metadata("web", "default"), spec)))
+    if synced:
+        made.apply(Synced())
+    return made
+
+
+@pytest.fixture
+def file(tmp_path):
+    return SnapshotFile(tmp_path / "records", "cluster")
+
+
+async def test_what_is_saved_is_loaded(file) -> None:
+    await file.save(store())
+    loaded = Store(clock=lambda: 2_000)
+    assert file.load(loaded)
+    assert (loaded.synced, loaded.restored) == (False, True)
+    assert list(loaded.services.nodes) == [b"\x03web\x07default"]
+
+
+async def test_a_part_of_the_cluster_is_never_saved(file, tmp_path) -> None:
+    await file.save(store(synced=False))
+    assert not list(tmp_path.iterdir())
+
+
+async def test_nothing_new_is_not_saved_again(file, tmp_path) -> None:
+    made = store()
+    await file.save(made)
+    (tmp_path / "records").unlink()
+    await file.save(made)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_first_start_has_no_file(file) -> None:
+    assert not file.load(Store(clock=lambda: 0))
+    assert file.failures == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lambda good: b"", "it is no snapshot of this version"),
+        (lambda good: b"kdns records 0\n" + good[15:], "it is no snapshot of this version"),
+        (lambda good: good[:-1], "it is damaged"),
+        (lambda good: good[:40] + bytes((good[40] ^ 1,)) + good[41:], "it is damaged"),
+    ],
+    ids=["empty", "another version", "cut", "a bit"],
+)
+async def test_a_bad_file_is_passed_over(file, tmp_path, caplog, content, says) -> None:
+    await file.save(store())
+    path = tmp_path / "records"
+    path.write_bytes(content(path.read_bytes()))
+    fresh = Store(clock=lambda: 0)
+    assert not file.load(fresh)
+    assert not fresh.restored
+    assert file.failures == 1
+    assert caplog.messages[-1] == f"snapshot {path} is passed over: {says}"
+
+
+async def test_another_cluster_s_records_are_not_taken(file, tmp_path, caplog) -> None:
+    await file.save(store())
+    fresh = Store(clock=lambda: 0)
+    assert not SnapshotFile(tmp_path / "records", "other").load(fresh)
+    assert not fresh.restored
+    assert "of another cluster" in caplog.messages[-1]
+
+
+async def test_a_folder_that_is_not_there_is_no_end(tmp_path, caplog) -> None:
+    file = SnapshotFile(tmp_path / "gone" / "records", "cluster")
+    await file.save(store())
+    assert file.failures == 1
+    assert "cannot be written: No such file or directory" in caplog.messages[-1]
+
+
+async def test_what_was_there_stays_when_writing_fails(file, tmp_path, monkeypatch) -> None:
+    await file.save(store())
+    before = (tmp_path / "records").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    again = SnapshotFile(tmp_path / "records", "cluster")
+    await again.save(store(address="10.96.0.2"))
+    assert (again.failures, list(tmp_path.iterdir())) == (1, [tmp_path / "records"])
+    assert (tmp_path / "records").read_bytes() == before
