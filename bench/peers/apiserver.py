@@ -1,9 +1,10 @@
 """A small Kubernetes API server for list and watch, and a handle to run one as a child process.
 
-It serves what a DNS server reads (namespaces, services, pods, endpointslices) as JSON: lists,
-watches from a version, WatchList (`sendInitialEvents`), label and field selectors by equality,
-`timeoutSeconds`, and 410 for versions that are gone. Objects change by PUT and DELETE on their own
-paths; there are no controllers, no validation, no authentication and no paging.
+It serves what a DNS server reads (namespaces, services, pods, endpointslices, serviceimports) as
+JSON: lists, watches from a version, WatchList (`sendInitialEvents`), label and field selectors by
+equality and existence, `timeoutSeconds`, and 410 for versions that are gone. Objects change by PUT
+and DELETE on their own paths; there are no controllers, no validation, no authentication and no
+paging.
 """
 
 from __future__ import annotations
@@ -212,14 +213,18 @@ def _selection(request: web.Request) -> Selected:
     return selected
 
 
-def _requirements(selector: str) -> list[tuple[str, str, bool]]:
-    """`a=b,c!=d` as (key, value, whether equal is wanted)."""
-    wanted = []
+def _requirements(selector: str) -> list[tuple[str, str | None, bool]]:
+    """`a=b,c!=d,e` as (key, value, whether equal is wanted); None is the value of no label."""
+    wanted: list[tuple[str, str | None, bool]] = []
     for term in filter(None, selector.split(",")):
         key, operator, value = term.partition("=")
-        if not operator or "(" in term:
-            raise ValueError(f"selector {term!r}: only key=value and key!=value are served")
-        wanted.append((key.removesuffix("!").strip(), value.lstrip("=").strip(), key[-1:] != "!"))
+        if "(" in term or key.startswith("!"):
+            raise ValueError(f"selector {term!r}: only key, key=value and key!=value are served")
+        if operator:
+            equal = key[-1:] != "!"
+            wanted.append((key.removesuffix("!").strip(), value.lstrip("=").strip(), equal))
+        else:
+            wanted.append((key.strip(), None, False))
     return wanted
 
 

@@ -42,6 +42,7 @@ RESOURCES = (
     Resource("v1", "services", "Service", namespaced=True),
     Resource("v1", "pods", "Pod", namespaced=True),
     Resource("discovery.k8s.io/v1", "endpointslices", "EndpointSlice", namespaced=True),
+    Resource("multicluster.x-k8s.io/v1alpha1", "serviceimports", "ServiceImport", namespaced=True),
 )
 BY_KIND = {resource.kind: resource for resource in RESOURCES}
 
@@ -80,7 +81,7 @@ class Expired(LookupError):
 
 
 class Storage:
-    """Objects of the four resources that DNS is made from, under one rising resourceVersion."""
+    """Objects of the resources that DNS is made from, under one rising resourceVersion."""
 
     def __init__(self, objects: Iterable[Manifest] = ()) -> None:
         self.version = 1

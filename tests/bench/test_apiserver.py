@@ -22,10 +22,14 @@ def manifest(kind: str, name: str, namespace: str = "shop", **more: Any) -> dict
     } | more
 
 
+LABELLED = {"name": "web-1", "namespace": "data", "labels": {"app": "web"}}
 OBJECTS = [
     {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}},
     manifest("Service", "web"),
     manifest("Service", "db", "data"),
+    manifest("EndpointSlice", "web-1", "data") | {"metadata": LABELLED},
+    manifest("EndpointSlice", "web-2"),
+    manifest("ServiceImport", "web"),
     manifest("Pod", "running", status={"phase": "Running"}),
     manifest("Pod", "failed", status={"phase": "Failed"}),
 ]
@@ -55,7 +59,9 @@ async def lines(response: ClientResponse, count: int) -> list[dict[str, Any]]:
         (f"/api/v1/pods?fieldSelector={type_of_pods}", ["running"]),
         ("/api/v1/services?labelSelector=app=web", []),
         ("/api/v1/services?labelSelector=app!=web", ["web", "db"]),
-        ("/apis/discovery.k8s.io/v1/endpointslices", []),
+        ("/apis/discovery.k8s.io/v1/endpointslices", ["web-1", "web-2"]),
+        ("/apis/discovery.k8s.io/v1/endpointslices?labelSelector=app", ["web-1"]),
+        ("/apis/multicluster.x-k8s.io/v1alpha1/serviceimports", ["web"]),
     ],
 )
 async def test_list(
@@ -74,6 +80,7 @@ async def test_list(
     [
         ("/api/v1/services", "application/vnd.kubernetes.protobuf", 406),
         ("/api/v1/services?labelSelector=app+in+(a)", "*/*", 400),
+        ("/api/v1/services?labelSelector=!app", "*/*", 400),
         ("/api/v1/namespaces/shop/services/none", "*/*", 404),
         ("/api/v1/namespaces/shop", "*/*", 200),
         ("/api/v1/namespaces/shop/services/web", "*/*", 200),
