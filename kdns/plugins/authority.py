@@ -11,6 +11,7 @@ from kdns.dns.reply import Reply
 from kdns.plugins.fallthrough import Fallthrough
 from kdns.plugins.plugin import Answer, Handler, then
 from kdns.records.listing import ZoneTransfer, inner_origins
+from kdns.records.serial import SERIAL
 from kdns.records.store import Store
 from kdns.records.zone import Zone, within
 
@@ -28,9 +29,9 @@ class Authority:
         zone = self._zone(query.name)
         if zone is None:
             return then(next_(query), self._without_denial_of_own)
-        if not self._store.synced:
+        if not (self._store.synced or self._store.restored):
             return self._unsynced(zone, query, next_)
-        reply = zone.lookup(query.name, query.qtype)
+        reply = self._dated(zone.lookup(query.name, query.qtype))
         if reply.rcode != codes.NXDOMAIN or reply.answer:
             return reply
         if self._fallthrough.takes(query.name):
@@ -54,6 +55,16 @@ class Authority:
         """Whether all names below a zone are its own, and none of them falls through."""
         below = (*self._zones, *self._fallthrough.zones)
         return not any(other != origin and other.endswith(origin) for other in below)
+
+    def _dated(self, reply: Reply) -> Reply:
+        """Marked as stale where it is made of what an earlier process knew (RFC 8914 §4.4)."""
+        if self._store.synced:
+            return reply
+        return reply.changed(
+            extended_error=(codes.EDE_STALE, "the API server has not answered since the start"),
+            reads=(*reply.reads, SERIAL),
+            denial=None,
+        )
 
     def _without_denial_of_own(self, reply: Reply) -> Reply:
         """Another zone's word about missing names is not for those of a zone below it."""

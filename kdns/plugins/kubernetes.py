@@ -118,7 +118,7 @@ def _multicluster(properties: Properties, zones: Sequence[bytes]) -> set[bytes]:
 
 def _request_readiness(site: Site, source: Source, store: Store, stale_after: float | None) -> None:
     parts = site.requests.readiness
-    parts.append(Readiness("kubernetes", lambda: store.synced))
+    parts.append(Readiness("kubernetes", lambda: store.synced or store.restored))
     if stale_after is not None:
         age = site.facilities.age
         parts.append(Readiness("kubernetes", lambda: age(source) < stale_after, sticky=False))
