@@ -312,3 +312,18 @@ def test_the_own_addresses_are_those_that_others_reach(planned, fill, bind, expe
     answers = made.ask("ns.dns.cluster.local.", "A", router=router)[1]
     answers += made.ask("ns.dns.cluster.local.", "AAAA", router=router)[1]
     assert [line.split()[-1] for line in answers] == expected
+
+
+def test_restored_records_answer_as_stale(planned, fill) -> None:
+    earlier = Store(clock=lambda: 1)
+    fill(earlier, "web.default=10.0.0.1")
+    made = planned(corefile(zones="cluster.local"))
+    made.store.restore(earlier.saved())
+    found, missing = made.reply(WEB), made.reply(MISSING)
+    assert (found.rcode, missing.rcode) == (codes.NOERROR, codes.NXDOMAIN)
+    assert found.extended_error[0] == missing.extended_error[0] == codes.EDE_STALE
+    assert missing.denial is None
+    assert made.requests.readiness[0].ready()
+    fill(made.store, "web.default=10.0.0.1")
+    assert made.reply(WEB).extended_error is None
+    assert made.reply(MISSING).denial is not None
