@@ -31,6 +31,7 @@ from kdns.cluster.feed import Delete, Event, Synced, Upsert
 
 PATIENCE = 20.0
 _START_PATIENCE = 60.0
+_RELAXED_NAMES = "RelaxedServiceNameValidation"
 _CONTROLLERS = (
     "namespace-controller,serviceaccount-controller,endpointslice-controller,"
     "root-ca-certificate-publisher-controller"
@@ -47,6 +48,9 @@ class ControlPlane:
         self.url = f"https://127.0.0.1:{self.port}"
         self.authority = trustme.CA()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        flags = subprocess.check_output([assets / "kube-apiserver", "--help"], text=True)
+        relaxed = ["--feature-gates", f"{_RELAXED_NAMES}=true"]
+        self._gates = relaxed if _RELAXED_NAMES in flags else []
         self._issue("server", self.authority.issue_cert("127.0.0.1", "localhost"))
         admin = self.authority.issue_cert(
             "admin@example.org", organization_name="system:masters", common_name="admin"
@@ -89,6 +93,7 @@ class ControlPlane:
             *("--service-account-signing-key-file", "server.key"),
             *("--service-account-issuer", "https://kubernetes.default.svc"),
             *("--service-cluster-ip-range", "10.96.0.0/12,fd00:10:96::/112"),
+            *self._gates,
         )
         deadline = time.monotonic() + _START_PATIENCE
         while not self._ready():
