@@ -32,7 +32,7 @@ class Authority:
         if not (self._store.synced or self._store.restored):
             return self._unsynced(zone, query, next_)
         reply = self._dated(zone.lookup(query.name, query.qtype))
-        if reply.rcode != codes.NXDOMAIN or reply.answer:
+        if not zone.may_yield(query.name, reply):
             return reply
         if self._fallthrough.takes(query.name):
             return then(next_(query), lambda found: _also_made_from(found, reply))

@@ -58,6 +58,13 @@ class ReverseZone(Zone):
                 if targets:
                     yield RRset(name, codes.PTR, self.options.ttl, targets)
 
+    def may_yield(self, name: bytes, reply: Reply) -> bool:
+        """As `Zone.may_yield`; a name above addresses of the cluster is above those of others too.
+
+        So delegations and SOA records of a network's own reverse zones are found where they are.
+        """
+        return super().may_yield(name, reply) or (name != self.origin and reply.lifetime == 0)
+
     def _look_up(self, name: bytes, qtype: int) -> Reply:
         if name == self.origin and qtype in (codes.SOA, codes.ANY):
             return self._apex_soa()

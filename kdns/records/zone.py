@@ -72,6 +72,13 @@ class Zone(ABC):
             return Reply(rcode=codes.REFUSED, plugin=self.plugin)
         return self._look_up(name, qtype)
 
+    def may_yield(self, name: bytes, reply: Reply) -> bool:  # noqa: ARG002 - of use below
+        """Whether `reply`, about this name, gives way to another source of records if there is one.
+
+        One that says that the name does not exist does.
+        """
+        return reply.rcode == codes.NXDOMAIN and not reply.answer
+
     def frozen(self) -> Self:
         """The zone as it is now, whatever becomes of it, its record sets whole however large.
 

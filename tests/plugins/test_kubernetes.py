@@ -223,6 +223,24 @@ def test_what_is_wanted_of_it(planned, line: str, selection: Selection) -> None:
     assert source.selection == selection
 
 
+@pytest.mark.parametrize(
+    ("name", "falls"),
+    [
+        ("0.10.in-addr.arpa.", True),
+        ("9.10.in-addr.arpa.", True),
+        ("2.0.0.10.in-addr.arpa.", True),
+        ("1.0.0.10.in-addr.arpa.", False),
+        ("in-addr.arpa.", False),
+    ],
+)
+def test_others_have_records_above_the_cluster_s_addresses(planned, fill, name, falls) -> None:
+    made = planned(
+        corefile("fallthrough in-addr.arpa", zones="cluster.local in-addr.arpa", around="whoami")
+    )
+    fill(made.store, "web.default=10.0.0.1")
+    assert (made.reply(name).plugin == "whoami") == falls
+
+
 def test_not_synced_falls_through(planned) -> None:
     made = planned(
         corefile("fallthrough in-addr.arpa", zones="cluster.local in-addr.arpa", around="whoami")
