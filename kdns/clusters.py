@@ -82,7 +82,7 @@ class Clusters:
         return [stats for stats in found if stats is not None]
 
     def age(self, source: Source) -> float:
-        """Seconds since a source was last heard of; 0 for one that is at hand."""
+        """Seconds since a source that is out of touch was last heard of; 0 for any other."""
         cluster = self._clusters.get(source)
         stats = _stats(cluster) if cluster is not None else None
         return stats.age(time.monotonic()) if stats is not None else 0.0

@@ -37,7 +37,7 @@ class Facilities(Protocol):
         """The records of a source; equal sources have one store."""
 
     def age(self, source: Source) -> float:
-        """Seconds since a source was last heard of; 0 for one that is at hand."""
+        """Seconds since a source that is out of touch was last heard of; 0 for any other."""
 
     def interfaces(self) -> Sequence[Interface]:
         """The addresses of this machine."""

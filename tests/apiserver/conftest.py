@@ -102,6 +102,13 @@ class ControlPlane:
                 pytest.fail(f"the API server does not get ready:\n{log}")
             time.sleep(0.05)
 
+    def restore(self) -> None:
+        """Start what was killed of etcd and the API server."""
+        if "etcd" not in self._processes:
+            self.start_etcd()
+        if "kube-apiserver" not in self._processes:
+            self.start_apiserver()
+
     def kill(self, *names: str) -> None:
         """Without a chance to say good-bye; all of them where none is named."""
         for name in names or tuple(self._processes):

@@ -92,7 +92,13 @@ class FeedStats:
     def age(self, now: float) -> float:
         """Seconds since the resource that is out of touch longest was last heard of.
 
-        Infinite as long as one never was.
+        0 with all in touch: where nothing happens a watch is silent for a minute at a time, and no
+        worse for it. Infinite as long as a resource never was heard of.
         """
-        heard = [stats.last_heard for stats in self.resources.values()]
-        return max(now - at if at is not None else float("inf") for at in heard)
+        return max(_age(stats, now) for stats in self.resources.values())
+
+
+def _age(stats: ResourceStats, now: float) -> float:
+    if stats.last_heard is None:
+        return float("inf")
+    return now - stats.last_heard if stats.failing is not None else 0.0

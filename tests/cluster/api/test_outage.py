@@ -52,9 +52,7 @@ async def test_flapping_is_no_flood(api, services, watched, say, said, time):
     assert len(said()) <= 2 + 2 * sum(time.slept) / 60
 
 
-async def test_ages(api, services, watched, say, time):
-    feed = services.feed.stats
-    assert feed.age(time.now + 7) == 7
+async def test_times_of_what_is_heard(api, services, watched, say, time):
     time.now += 10
     await watched.send(say.bookmark(12))
     await services.until(lambda: stats(services).last_bookmark == 1010)
@@ -64,6 +62,18 @@ async def test_ages(api, services, watched, say, time):
 
     assert stats(services).last_bookmark == 1010
     assert stats(services).last_event == 1060
+
+
+async def test_age_is_of_what_is_out_of_touch(api, services, watched, time):
+    feed = services.feed.stats
+    assert feed.age(time.now + 70) == 0, "a minute without a bookmark is no age"
+    await api.close()
+    await services.until(lambda: stats(services).failing is not None)
+    assert feed.age(time.now) == time.now - stats(services).last_heard
+    assert feed.age(time.now + 7) == feed.age(time.now) + 7
+    await api.open()
+    await (await api.asked_again(10)).begin()
+    await services.until(lambda: stats(services).failing is None)
     assert feed.age(time.now) == 0
 
 
