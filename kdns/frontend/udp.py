@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import Awaitable, Iterator
 from typing import Final
 
@@ -46,8 +47,10 @@ class UdpFrontend:
         return self._batch.unsent
 
     async def drain(self) -> None:
-        """Answer what has arrived and is being waited for."""
-        self._readable()
+        """Answer what has arrived and is being waited for; what comes later is another's."""
+        deaf = _deafen(self._socket)
+        while self._readable() and deaf:  # noqa: ASYNC110 - gives others their turn
+            await asyncio.sleep(0)
         if self._waiting:
             await asyncio.wait(self._waiting, timeout=_DRAIN)
 
@@ -58,7 +61,8 @@ class UdpFrontend:
             task.cancel()
         self._socket.close()
 
-    def _readable(self) -> None:
+    def _readable(self) -> bool:
+        """Answer what there is, as far as one turn goes; whether there may be more."""
         for _ in range(_ROUNDS):
             try:
                 packets = self._batch.receive()
@@ -69,7 +73,8 @@ class UdpFrontend:
             if packets:
                 self._answer(packets)
             if len(packets) < BATCH:
-                return
+                return False
+        return True
 
     def _answer(self, packets: list[bytes]) -> None:
         responder = self.responder
@@ -113,6 +118,21 @@ class UdpFrontend:
         reply = await answer
         if reply is not None:
             self._batch.send_to(sender, reply)
+
+
+def _deafen(sock: socket.socket) -> bool:
+    """Let packets go to another socket of the port, if there is one; whether the system can.
+
+    A connected socket hears of its peer alone, and this one's is itself. Linux lets it send to
+    others all the same.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        sock.connect(sock.getsockname())
+    except OSError:
+        return False
+    return True
 
 
 def batch_of(sock: socket.socket) -> Batch:

@@ -226,10 +226,13 @@ async def test_answers_that_come_later_go_to_whoever_asked(served, respond, host
         assert (await who.receive())[:2] == ident.to_bytes(2, "big")
 
 
-async def test_drain_waits_for_answers(served, respond) -> None:
+@pytest.mark.parametrize(
+    ("host", "to"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.2"), ("::1", "::1")]
+)
+async def test_drain_waits_for_answers(served, respond, ipv6, host: str, to: str) -> None:
     later = Later()
-    frontend, client = served(respond(later))
-    one = client()
+    frontend, client = served(respond(later), host)
+    one = client(to)
     one.send(asked("web.", id=1))
     await later.asked_for(1)
     one.send(asked("web.", id=2))
@@ -240,6 +243,18 @@ async def test_drain_waits_for_answers(served, respond) -> None:
     later.answer(2)
     await draining
     assert {(await one.receive())[:2] for _ in range(2)} == {b"\0\1", b"\0\2"}
+
+
+async def test_what_has_arrived_is_drained_to_the_last(served, cluster) -> None:
+    frontend, client = served(cluster.responder())
+    one = client()
+    count = 20 * BATCH
+    one.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    one.send(*[asked(id=n) for n in range(count)])
+    await frontend.drain()
+    frontend.close()
+    found = [await one.receive() for _ in range(count)]
+    assert {int.from_bytes(reply[:2], "big") for reply in found} == set(range(count))
 
 
 async def test_drain_does_not_wait_without_end(served, respond, monkeypatch) -> None:
