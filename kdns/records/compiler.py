@@ -16,7 +16,6 @@ from kdns.records.entries import (
     Port,
     ServiceEntry,
     SliceEntry,
-    ZonedEndpoints,
 )
 
 _LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
@@ -219,8 +218,5 @@ def _endpoints(group: _Group) -> Endpoints:
     if not group:
         return NO_ENDPOINTS
     addresses, own = zip(*group, strict=True)
-    labels = own if any(own) else None
     zones = tuple(group.values())
-    if any(zones):
-        return ZonedEndpoints(addresses, labels, zones)
-    return Endpoints(addresses, labels)
+    return Endpoints(addresses, own if any(own) else None, zones if any(zones) else None)

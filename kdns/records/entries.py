@@ -58,11 +58,13 @@ class Endpoints(Struct, frozen=True, gc=False):
     """Endpoints of a slice: packed addresses, and the wire label of each beside it.
 
     A label is None for the dashed address, and `labels` as a whole where all are. In a cluster set
-    it is two labels, the endpoint's own and its cluster's.
+    it is two labels, the endpoint's own and its cluster's. `zones` are topology zones, wire labels
+    in lower case, None where unknown, and as a whole where all are.
     """
 
     addresses: tuple[bytes, ...] = ()
     labels: tuple[bytes | None, ...] | None = None
+    zones: tuple[bytes | None, ...] | None = None
 
     def each(self) -> Iterator[tuple[bytes, bytes | None]]:
         """(address, label or None) of every endpoint."""
@@ -85,18 +87,9 @@ class Endpoints(Struct, frozen=True, gc=False):
         ]
 
     def in_zone(self, zone: bytes) -> Endpoints:
-        """The endpoints in a topology zone, which is given as `ZonedEndpoints.zones` has it."""
-        del zone
-        return NO_ENDPOINTS
-
-
-class ZonedEndpoints(Endpoints, frozen=True, gc=False):
-    """Endpoints with the topology zone of each: wire labels in lower case, None where unknown."""
-
-    zones: tuple[bytes | None, ...] = ()
-
-    def in_zone(self, zone: bytes) -> Endpoints:
-        found = [pair for pair, own in zip(self.each(), self.zones, strict=True) if own == zone]
+        """The endpoints in a topology zone, given as `zones` has it."""
+        pairs = zip(self.each(), self.zones or (), strict=False)
+        found = [pair for pair, own in pairs if own == zone]
         if not found:
             return NO_ENDPOINTS
         addresses, labels = zip(*found, strict=True)

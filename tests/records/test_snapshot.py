@@ -104,3 +104,23 @@ def test_what_nobody_confirms_goes_at_the_first_sync() -> None:
     assert {b"\x02db\x04shop", b"\x03out\x04shop", b"@\x0a\xf4\x00\x01"} <= set(touched)
     assert listing(restored) == listing(fresh)
     assert not restored.services.slices()[1:]
+
+
+def test_every_view_is_restored(cluster, ask, text) -> None:
+    """Topology zones, imports and external addresses too."""
+    made = type(cluster)(zonal=True, multicluster=True)
+    made.namespace("default")
+    made.service("db", "None", outside=["192.0.2.1"], ingress=["lb.example.net"])
+    made.slice("db-1", "db", "10.1.0.1@us-2a", "10.1.0.2@us-2b", imported="db", cluster="one")
+    made.service_import("db", headless=True)
+    other = type(cluster)(zonal=True, multicluster=True)
+    restore(other.store, b"".join(pieces(made.store, Header("a", 5.0))), "a")
+    for before, after in (
+        (made.clusterset(), other.clusterset()),
+        (made.external(), other.external()),
+        (made.external_reverse("in-addr.arpa."), other.external_reverse("in-addr.arpa.")),
+    ):
+        assert text(after.records()) == text(before.records())
+        assert len(list(after.records())) > 1
+    name = "us-2b.pin._zone.db.default.svc"
+    assert ask(other.zone(zonal=True), name, "A")[1] == [f"{name}.cluster.local. 5 A 10.1.0.2"]

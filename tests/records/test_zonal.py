@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from kdns.dns import codes, names
-from kdns.records.entries import Endpoints, ZonedEndpoints
 
 DB = "db.default.svc"
 SVC = "default.svc.cluster.local."
@@ -142,16 +141,16 @@ def test_endpoint_that_changes_its_zone(filled, ask):
 
 
 def test_only_a_zonal_store_keeps_zones(cluster, filled):
-    key = names.from_text("db.default")[:-1]
     cluster.service("db", "None")
     cluster.slice("db-a", "db", "10.1.0.1@us-2a")
-    (plain,) = cluster.store.services.nodes[key].slices.values()
-    assert type(plain.ready) is Endpoints
-    kept = [type(entry.ready) for entry in filled.store.services.nodes[key].slices.values()]
-    assert kept == [ZonedEndpoints] * 4
-    plain_key = names.from_text("plain.default")[:-1]
-    (zoneless,) = filled.store.services.nodes[plain_key].slices.values()
-    assert type(zoneless.ready) is Endpoints
+    assert zones_of(cluster, "db") == [None]
+    assert None not in zones_of(filled, "db")
+    assert zones_of(filled, "plain") == [None]
+
+
+def zones_of(cluster, name):
+    node = cluster.store.services.nodes[names.from_text(f"{name}.default")[:-1]]
+    return [entry.ready.zones for entry in node.slices.values()]
 
 
 def test_zone_without_a_name_is_complained_about_once(filled):
