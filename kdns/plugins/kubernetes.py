@@ -94,11 +94,16 @@ def _options(properties: Properties) -> ZoneOptions:
         ttl=properties.value("ttl", integer(0, _MAX_TTL), 5),
         pods=cast("Literal['disabled', 'insecure', 'verified']", pods),
         namespaces=namespaces or None,
-        ignore_empty_service="empty_service"
-        in properties.values("ignore", choice("empty_service")),
+        ignore_empty_service=_ignore(properties),
         noendpoints=properties.flag("noendpoints"),
         zonal=properties.flag("zonal"),
     )
+
+
+def _ignore(properties: Properties) -> bool:
+    """Whether to ignore empty services; CoreDNS looks at the first word alone, if there is any."""
+    found = [words[0] for words in properties.each("ignore", "[WORD...]") if words]
+    return any(choice("empty_service")(word) for word in found)
 
 
 def _multicluster(properties: Properties, zones: Sequence[bytes]) -> set[bytes]:

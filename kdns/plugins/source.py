@@ -54,14 +54,14 @@ def read_source(directive: Directive, properties: Properties, folder: Path) -> S
 def _api_server(properties: Properties, folder: Path) -> ApiServer:
     certificate = key = ca = kubeconfig = None
     endpoint = context = ""
-    for first, *_ in properties.each("endpoint", "URL..."):
-        endpoint = _url(first)
     for cert_token, key_token, ca_token in properties.each("tls", "CERT KEY CACERT"):
         certificate, key, ca = (
             folder / cert_token.text,
             folder / key_token.text,
             folder / ca_token.text,
         )
+    for first, *_ in properties.each("endpoint", "URL..."):
+        endpoint = _url(first, tls=ca is not None)
     for file, *named in properties.each("kubeconfig", "FILE [CONTEXT]"):
         kubeconfig = folder / file.text
         context = named[0].text if named else ""
@@ -118,12 +118,13 @@ def _selector(properties: Properties, name: str) -> str:
     return written
 
 
-def _url(token: Token) -> str:
+def _url(token: Token, *, tls: bool) -> str:
+    """A URL; without a scheme it is https where there are certificates, else http (client-go)."""
     written = token.text.rstrip("/")
+    if "://" not in token.text:
+        written = f"{'https' if tls else 'http'}://{written}"
     if re.fullmatch(r"https?://[^/\s]+(/\S*)?", written):
         return written
-    if re.fullmatch(r"[^/\s]+", written):
-        return f"http://{written}"
     raise CorefileError(
         f"{token.text!r} is no URL: write one such as https://10.0.0.1:6443", token.position
     )
