@@ -14,7 +14,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,34 @@ from kdns.cluster.feed import Delete, Event, Synced, Upsert
 
 PATIENCE = 20.0
 _START_PATIENCE = 60.0
+_PATHS = {
+    "Namespace": "/api/v1/namespaces",
+    "Service": "/api/v1/namespaces/{}/services",
+    "Pod": "/api/v1/namespaces/{}/pods",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",
+    "ServiceImport": "/apis/multicluster.x-k8s.io/v1alpha1/namespaces/{}/serviceimports",
+}
+IMPORTS = "serviceimports.multicluster.x-k8s.io"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+IMPORTS_DEFINITION = {
+    "metadata": {"name": IMPORTS},
+    "spec": {
+        "group": "multicluster.x-k8s.io",
+        "scope": "Namespaced",
+        "names": {"plural": "serviceimports", "kind": "ServiceImport"},
+        "versions": [
+            {
+                "name": "v1alpha1",
+                "served": True,
+                "storage": True,
+                "schema": {"openAPIV3Schema": _ANYTHING},
+            }
+        ],
+    },
+}
+"""Of ServiceImport (KEP-1645), with any content."""
+
 _RELAXED_NAMES = "RelaxedServiceNameValidation"
 _CONTROLLERS = (
     "namespace-controller,serviceaccount-controller,endpointslice-controller,"
@@ -158,6 +186,10 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+class RefusedError(Exception):
+    """The API server does not do it: reason and message of its answer."""
+
+
 class Cluster:
     """Writes to an API server, as whoever its kubeconfig says."""
 
@@ -183,6 +215,20 @@ class Cluster:
         created = await self.create("/api/v1/namespaces", body)
         return str(created["metadata"]["name"])
 
+    async def put(self, manifest: dict[str, Any]) -> Any:
+        """Create what a manifest says, with the status it has."""
+        metadata = manifest["metadata"]
+        path = path_of(manifest["kind"], metadata.get("namespace", ""))
+        created = await self.create(path, manifest)
+        if status := manifest.get("status"):
+            await self.patch(f"{path}/{metadata['name']}/status", {"status": status})
+        return created
+
+    async def remove(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object at once, as if nothing ran in it."""
+        path = f"{path_of(kind, namespace)}/{name}"
+        await self._request("DELETE", path, {"gracePeriodSeconds": 0})
+
     async def _request(
         self, method: str, path: str, body: Any = None, kind: str = "application/json"
     ) -> Any:
@@ -193,13 +239,19 @@ class Cluster:
         async with self._session.request(
             method,
             credentials.url + path,
-            data=json.dumps(body),
+            data=json.dumps(body) if body is not None else None,
             headers=headers,
             ssl=credentials.tls or True,
         ) as response:
             answer = await response.json()
-            assert response.ok, answer
+            if not response.ok:
+                raise RefusedError(answer["reason"], answer["message"])
             return answer
+
+
+def path_of(kind: str, namespace: str = "") -> str:
+    """Where the API has the objects of a kind."""
+    return _PATHS[kind].format(namespace)
 
 
 class Etcd:
@@ -410,6 +462,36 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 @pytest.fixture
 async def cluster(kubeconfig: Path, session: aiohttp.ClientSession) -> Cluster:
     return Cluster(Kubeconfig(kubeconfig), session)
+
+
+@pytest.fixture
+async def service_imports(cluster: Cluster) -> AsyncIterator[None]:
+    """The API server has ServiceImports for as long as a test runs."""
+    await cluster.create(DEFINITIONS, IMPORTS_DEFINITION)
+    await _until(lambda: cluster.get(path_of("ServiceImport", "default")))
+    yield
+    await cluster.delete(f"{DEFINITIONS}/{IMPORTS}")
+    await _until(lambda: _gone(cluster, f"{DEFINITIONS}/{IMPORTS}"))
+
+
+async def _gone(cluster: Cluster, path: str) -> None:
+    try:
+        await cluster.get(path)
+    except RefusedError:
+        return
+    raise RefusedError("StillThere", path)
+
+
+async def _until(attempt: Callable[[], Awaitable[object]]) -> None:
+    """Until the API server does not refuse it any more."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await attempt()
+            except (RefusedError, aiohttp.ContentTypeError):
+                await asyncio.sleep(0.02)
+            else:
+                return
 
 
 @pytest.fixture

@@ -66,8 +66,7 @@ class Kdns:
         self.port, ready, metrics = free_ports(3)
         self.corefile = folder / "Corefile"
         self.corefile.write_text(text)
-        self._ready = ready, "/ready"
-        self._metrics = metrics, "/metrics"
+        self._ready, self._metrics = ready, metrics
         places = {"READY": f"127.0.0.1:{ready}", "METRICS": f"127.0.0.1:{metrics}"}
         command = [*wrapper, sys.executable, "-m", "kdns", "-conf", self.corefile]
         self._process = ServerProcess(
@@ -101,13 +100,13 @@ class Kdns:
 
     def ready(self) -> tuple[int, str]:
         """Status and text of /ready."""
-        return _get(self._ready)
+        return page(self._ready, "/ready")
 
     def metric(self, name: str, **labels: str) -> float | None:
         """The sum of a metric's samples with these labels; None where there is none."""
         found = [
             sample.value
-            for family in text_string_to_metric_families(_get(self._metrics)[1])
+            for family in text_string_to_metric_families(page(self._metrics, "/metrics")[1])
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         ]
@@ -140,11 +139,9 @@ class Kdns:
             time.sleep(0.01)
 
 
-def _get(place: tuple[int, str]) -> tuple[int, str]:
+def page(port: int, path: str) -> tuple[int, str]:
     """Status and text of a page on loopback."""
-    port, path = place
-    connection = http.client.HTTPConnection("127.0.0.1", port, TIMEOUT)
-    with closing(connection):
+    with closing(http.client.HTTPConnection("127.0.0.1", port, TIMEOUT)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()

@@ -6,12 +6,12 @@ import pytest
 
 from kdns.cluster.api.feed import ApiFeed
 from kdns.cluster.api.resources import resources
+from tests.apiserver.conftest import DEFINITIONS, IMPORTS, IMPORTS_DEFINITION
 
 SERVICES = "/api/v1/namespaces/{}/services"
 SLICES = "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices"
 PODS = "/api/v1/namespaces/{}/pods"
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
-IMPORTS = "serviceimports.multicluster.x-k8s.io"
 
 
 def service(name, **labels):
@@ -115,10 +115,9 @@ async def test_slices_that_controllers_make_say_since_when(cluster, read_world):
 
 @pytest.fixture
 async def no_imports(cluster):
-    """Takes the CRD away, before and after."""
-    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-    yield path
-    await cluster.delete(f"{path}/{IMPORTS}")
+    """Takes the CRD away after the test."""
+    yield
+    await cluster.delete(f"{DEFINITIONS}/{IMPORTS}")
 
 
 async def test_service_imports_come_with_their_crd(cluster, read_world, no_imports):
@@ -126,15 +125,7 @@ async def test_service_imports_come_with_their_crd(cluster, read_world, no_impor
     async with read_world(feed, synced=False) as world:
         await world.until(lambda: feed.stats.resources["ServiceImport"].errors["not_found"])
         assert not world.synced
-        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-        version = {"name": "v1alpha1", "served": True, "storage": True}
-        spec = {
-            "group": "multicluster.x-k8s.io",
-            "scope": "Namespaced",
-            "names": {"plural": "serviceimports", "kind": "ServiceImport"},
-            "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
-        }
-        await cluster.create(no_imports, {"metadata": {"name": IMPORTS}, "spec": spec})
+        await cluster.create(DEFINITIONS, IMPORTS_DEFINITION)
         await world.until(lambda: world.synced)
         namespace = await cluster.namespace()
         body = {
