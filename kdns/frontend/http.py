@@ -10,7 +10,7 @@ import asyncio
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kdns.frontend.sockets import ListenError, open_tcp
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _BACKLOG: Final = 64
 _KEEPALIVE: Final = 30.0
 _MAX_LINE: Final = 2048
+_MAX_CONNECTIONS: Final = 256
 
 
 class Page(NamedTuple):
@@ -78,6 +79,13 @@ class HttpFrontends:
         await self.serve({}, {})
 
 
+class _Refused(asyncio.Protocol):
+    """A connection over the limit."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        cast("asyncio.Transport", transport).abort()
+
+
 class _HttpFrontend:
     """Serves pages on one bound TCP socket until closed."""
 
@@ -96,7 +104,9 @@ class _HttpFrontend:
         loop = asyncio.get_running_loop()
         manager = self._web = web.Server(self._handle)
 
-        def connection() -> Connection:
+        def connection() -> asyncio.Protocol:
+            if len(manager.connections) >= _MAX_CONNECTIONS:
+                return _Refused()
             return Connection(
                 manager,
                 loop=loop,

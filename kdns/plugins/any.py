@@ -28,7 +28,8 @@ class Any:
         if query.qtype != codes.ANY:
             return next_(query)
         hinfo = RRset(query.name, codes.HINFO, _TTL, [_HINFO])
-        return Reply(answer=[hinfo], plugin=self.name)
+        # Not kept: every name has this answer, and would push out those of names that exist.
+        return Reply(answer=[hinfo], lifetime=0, plugin=self.name)
 
 
 def setup(directives: Sequence[Directive], _: Site) -> Any:

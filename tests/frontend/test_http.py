@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -194,3 +194,16 @@ async def test_the_probe_notices_another_status(serve, free_port) -> None:
     probe.place = ("127.0.0.1", free_port)
     await probe.probe()
     assert probe.failures == 1
+
+
+async def test_connections_over_the_limit_are_cut(serve, monkeypatch) -> None:
+    monkeypatch.setattr("kdns.frontend.http._MAX_CONNECTIONS", 1)
+    pages = await serve()
+    reader, writer = await asyncio.open_connection("127.0.0.1", pages.port)
+    writer.write(b"GET /health HTTP/1.1\r\n" + HOST)
+    assert b"200" in await reader.readline()
+    other, second = await asyncio.open_connection("127.0.0.1", pages.port)
+    with suppress(ConnectionResetError):
+        assert await other.read() == b""
+    for each in (writer, second):
+        each.close()
