@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
+from weakref import WeakSet
 
 from kdns.corefile.arguments import Properties, address, arguments
 from kdns.corefile.parser import Directive
@@ -14,6 +15,7 @@ from kdns.corefile.zones import DNS_PORT
 from kdns.dns import codes
 from kdns.dns.names import ROOT, suffixes
 from kdns.dns.query import Client, Query
+from kdns.dns.rdata import RRset
 from kdns.dns.reply import Reply
 from kdns.dns.transfer import is_current, requested_serial
 from kdns.plugins.authority import unsynced
@@ -23,6 +25,9 @@ from kdns.records.listing import ZoneTransfer
 
 _TRANSFERS: Final = (codes.AXFR, codes.IXFR)
 _ANYBODY: Final = "*"
+
+MOST: Final = 10
+"""Transfers at once of one server block: each keeps a copy of its zone for as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Transfer:
     def __init__(self, rules: Sequence[Rule], transferers: Sequence[Transferer]) -> None:
         self._rules = rules
         self._transferers = transferers
+        self._running: WeakSet[Iterable[RRset]] = WeakSet()
 
     def handle(self, query: Query, next_: Handler) -> Answer:
         if query.qtype not in _TRANSFERS:
@@ -80,7 +86,13 @@ class Transfer:
                 return self._say(codes.FORMERR)
             if is_current(serial, soa):
                 return reply
-        return reply.changed(transfer=zone.records())
+        if len(self._running) >= MOST:
+            return self._say(codes.SERVFAIL).changed(
+                failure=f"{MOST} zone transfers are under way: try again later"
+            )
+        records = zone.records()
+        self._running.add(records)
+        return reply.changed(transfer=records)
 
     def _say(self, rcode: int) -> Reply:
         # Who asks and what they have matters, so no answer is kept.

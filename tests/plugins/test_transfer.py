@@ -11,6 +11,7 @@ from kdns.cluster.objects import Metadata, Namespace
 from kdns.dns import codes
 from kdns.dns.names import to_text
 from kdns.dns.query import Client, Query, parse
+from kdns.plugins.transfer import MOST
 
 KUBERNETES = "kubernetes cluster.local in-addr.arpa {\n manifests m\n}"
 
@@ -184,6 +185,19 @@ def test_ixfr(served, serial, whole) -> None:
 def test_ixfr_without_a_serial(served) -> None:
     reply = ask(served("to *"), "cluster.local.", "IXFR")
     assert (reply.rcode, reply.transfer) == (codes.FORMERR, None)
+
+
+def test_not_too_many_at_once(served) -> None:
+    """Those that are sent, or whose client is gone, count no more."""
+    made = served("to *")
+    running = [ask(made, "cluster.local.") for _ in range(MOST)]
+    next(iter(running[0].transfer))
+    refused = ask(made, "cluster.local.")
+    assert (refused.rcode, refused.transfer, refused.lifetime) == (codes.SERVFAIL, None, 0)
+    assert "10 zone transfers are under way" in refused.failure
+    assert ask(made, "cluster.local.", "IXFR", serial=1000).rcode == codes.NOERROR
+    running.pop(0)
+    assert ask(made, "cluster.local.").transfer is not None
 
 
 def test_a_part_of_the_cluster_is_not_sent(planned) -> None:
