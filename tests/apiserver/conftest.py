@@ -195,7 +195,7 @@ class Cluster:
 
     def __init__(self, access: Kubeconfig, session: aiohttp.ClientSession) -> None:
         self.access = access
-        self._session = session
+        self.session = session
 
     async def create(self, path: str, body: Any) -> Any:
         return await self._request("POST", path, body)
@@ -236,7 +236,7 @@ class Cluster:
         headers = {"Content-Type": kind}
         if credentials.authorization:
             headers["Authorization"] = credentials.authorization
-        async with self._session.request(
+        async with self.session.request(
             method,
             credentials.url + path,
             data=json.dumps(body) if body is not None else None,
@@ -247,6 +247,16 @@ class Cluster:
             if not response.ok:
                 raise RefusedError(answer["reason"], answer["message"])
             return answer
+
+
+def acting(kubeconfig: Path, act: Callable[[Cluster], Awaitable[Any]]) -> Any:
+    """What `act` gives, in a loop of its own: for fixtures of many tests."""
+
+    async def run() -> Any:
+        async with aiohttp.ClientSession() as session:
+            return await act(Cluster(Kubeconfig(kubeconfig), session))
+
+    return asyncio.run(run())
 
 
 def path_of(kind: str, namespace: str = "") -> str:
@@ -467,11 +477,16 @@ async def cluster(kubeconfig: Path, session: aiohttp.ClientSession) -> Cluster:
 @pytest.fixture
 async def service_imports(cluster: Cluster) -> AsyncIterator[None]:
     """The API server has ServiceImports for as long as a test runs."""
-    await cluster.create(DEFINITIONS, IMPORTS_DEFINITION)
-    await _until(lambda: cluster.get(path_of("ServiceImport", "default")))
+    await define_imports(cluster)
     yield
     await cluster.delete(f"{DEFINITIONS}/{IMPORTS}")
     await _until(lambda: _gone(cluster, f"{DEFINITIONS}/{IMPORTS}"))
+
+
+async def define_imports(cluster: Cluster) -> None:
+    """Have ServiceImports from now on."""
+    await cluster.create(DEFINITIONS, IMPORTS_DEFINITION)
+    await _until(lambda: cluster.get(path_of("ServiceImport", "default")))
 
 
 async def _gone(cluster: Cluster, path: str) -> None:

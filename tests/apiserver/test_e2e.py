@@ -6,21 +6,18 @@ kubelet would run a pod, its status is written instead. Each name is asked over 
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-import aiohttp
 import dns.exception
 import dns.rdatatype
 import dns.resolver
 import pytest
 
-from kdns.cluster.api.kubeconfig import Kubeconfig
-from tests.apiserver.conftest import Cluster, RefusedError
+from tests.apiserver.conftest import RefusedError, acting
 from tests.apiserver.serving import TIMEOUT, ZONE, Kdns, corefile, data_of, stub
 
 PODS = {"dns-test-a": "10.244.7.1", "dns-querier-2": "10.244.7.2"}
@@ -97,18 +94,10 @@ async def make(cluster):
     return namespace, {name: at for name, at in addresses.items() if at != "None"}
 
 
-def with_cluster(kubeconfig, act):
-    async def run():
-        async with aiohttp.ClientSession() as session:
-            return await act(Cluster(Kubeconfig(kubeconfig), session))
-
-    return asyncio.run(run())
-
-
 @pytest.fixture(scope="module")
 def world(kubeconfig, tmp_path_factory):
     text = corefile(f"kubeconfig {kubeconfig}", "pods insecure")
-    namespace, addresses = with_cluster(kubeconfig, make)
+    namespace, addresses = acting(kubeconfig, make)
     with Kdns(tmp_path_factory.mktemp("kdns"), text) as kdns:
         kdns.until(lambda: kdns.ready() == (200, "OK"))
         yield World(kdns, namespace, addresses)
@@ -245,7 +234,7 @@ def test_every_service_of_many(world, kubeconfig):
         made = [await cluster.create(services, service(f"many-{n}")) for n in range(100)]
         return {each["metadata"]["name"]: each["spec"]["clusterIP"] for each in made}
 
-    addresses = with_cluster(kubeconfig, create)
+    addresses = acting(kubeconfig, create)
     kdns, end = world.kdns, f"{world.namespace}.svc"
     for name, address in addresses.items():
         kdns.until(lambda name=name, address=address: kdns.found(f"{name}.{end}") == {address})
