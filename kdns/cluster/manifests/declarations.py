@@ -78,6 +78,9 @@ def _declared(path: str, document: Document, errors: list[ManifestError]) -> Dec
         field, problem = _explained(str(error))
         line = document.locate(field)
         raise ManifestError(path, line, called, f"{dotted(field)}: {problem}") from None
+    except RecursionError:  # no value is nested that deep, but aliases of aliases can be
+        problem = "nested too deep: no manifest needs this"
+        raise ManifestError(path, document.line, called, problem) from None
     found = list(problems(str(kind), declaration))
     for field, problem in found:
         line = document.locate(field)

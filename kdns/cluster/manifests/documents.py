@@ -34,6 +34,7 @@ Path: TypeAlias = tuple[str | int, ...]
 Tree: TypeAlias = dict[str, Any]
 
 _DEEPEST = 200
+_MOST_ALIASED = 500_000  # characters and nodes: a third of the largest object that etcd takes
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _RESOLVERS = yaml.SafeLoader.yaml_implicit_resolvers
 _CONSTRUCTOR = SafeConstructor()
@@ -109,7 +110,8 @@ def _unfolded(item: object, parent: Tree) -> object:
 
 def _yaml(path: str, content: bytes) -> Iterator[Document]:
     try:
-        yield from _Builder(path, yaml.parse(content, Loader=_LOADER)).documents()
+        events = yaml.parse(content, Loader=_LOADER)
+        yield from _Builder(path, events, _MOST_ALIASED + 10 * len(content)).documents()
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         offset = getattr(error, "position", None)
@@ -121,13 +123,19 @@ def _yaml(path: str, content: bytes) -> Iterator[Document]:
 
 
 class _Builder:
-    """Plain data out of parser events. Keys are text as written; dates stay text, as in kubectl."""
+    """Plain data out of parser events. Keys are text as written; dates stay text, as in kubectl.
 
-    def __init__(self, path: str, events: Iterator[Event]) -> None:
+    `aliasable` bounds what the aliases of all documents stand for, in characters and nodes: a few
+    lines of aliases of aliases would else be more than the memory holds, once they are unfolded.
+    """
+
+    def __init__(self, path: str, events: Iterator[Event], aliasable: int) -> None:
         self._path = path
         self._events = events
         self._next = events.__next__
-        self._anchors: dict[str, Any] = {}
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._aliasable = aliasable
+        self._size = 0
         self._log: list[Event] = []
 
     def documents(self) -> Iterator[Document]:
@@ -175,8 +183,11 @@ class _Builder:
 
     def _value(self, event: Event, depth: int) -> Any:
         self._log.append(event)
+        before = self._size
+        self._size += 1
         value: Any
         if type(event) is ScalarEvent:
+            self._size += len(event.value)
             value = _scalar(event.value) if event.implicit[0] else event.value
         elif type(event) is MappingStartEvent:
             self._check(depth, event)
@@ -192,12 +203,21 @@ class _Builder:
                 value.append(self._value(inner, depth + 1))
             self._log.append(inner)
         elif type(event) is AliasEvent and event.anchor in self._anchors:
-            return self._anchors[event.anchor]
+            return self._aliased(event, event.anchor)
         else:
             problem = f"`*{getattr(event, 'anchor', '')}` has no `&` before it: define it first"
             raise ManifestError(self._path, _line(event), "", problem)
         if event.anchor is not None:
-            self._anchors[event.anchor] = value
+            self._anchors[event.anchor] = value, self._size - before
+        return value
+
+    def _aliased(self, event: Event, anchor: str) -> Any:
+        value, size = self._anchors[anchor]
+        self._size += size
+        self._aliasable -= size
+        if self._aliasable < 0:
+            problem = f"`*{anchor}` and the aliases before it stand for too much: write it out"
+            raise ManifestError(self._path, _line(event), "", problem)
         return value
 
     def _check(self, depth: int, event: Event) -> None:

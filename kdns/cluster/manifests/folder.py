@@ -77,23 +77,22 @@ class ManifestFolder:
         """As `Feed.events`; each call is a view of its own, with everything from the start."""
         view = _View(self.path, self.settings, self._clock)
         reported: set[tuple[str, bytes]] = set()
-        changes = await asyncio.to_thread(view.refresh)
-        self._report(view, reported)
-        async for event in _paced(changes):
-            yield event
-        yield Synced()
+        synced = False
         while True:
-            await self._sleep(self._poll_seconds)
             try:
                 changes = await asyncio.to_thread(view.refresh)
             except Exception:  # noqa: BLE001 - a defect met by one manifest must not end the feed
                 self.errors_total += 1
                 _log.exception("%s: this change is not served, what was before stays", self.path)
-                continue
-            self._report(view, reported)
-            self.changes_total += changes != _UNCHANGED
-            async for event in _paced(changes):
-                yield event
+            else:
+                self._report(view, reported)
+                self.changes_total += synced and changes != _UNCHANGED
+                async for event in _paced(changes):
+                    yield event
+                if not synced:
+                    yield Synced()
+                synced = True
+            await self._sleep(self._poll_seconds)
 
     def _report(self, view: _View, reported: set[tuple[str, bytes]]) -> None:
         """Log what is wrong since the last time; the same line in other content is news."""

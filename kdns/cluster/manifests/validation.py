@@ -66,7 +66,9 @@ def problems(kind: str, declaration: Declaration) -> Iterator[Problem]:
 
 
 def family(address: str) -> str:
-    """ "IPv4", "IPv6", or "" for text that is no address."""
+    """ "IPv4", "IPv6", or "" for text that is no address, such as one with a zone: fe80::1%eth0."""
+    if "%" in address:
+        return ""
     try:
         return f"IPv{ip_address(address).version}"
     except ValueError:

@@ -131,6 +131,31 @@ def test_wrong_type(old: str, new: str, expected: str) -> None:
     assert str(error).startswith(f"a.yaml:{expected}")
 
 
+def test_aliases_of_aliases_with_a_wrong_type() -> None:
+    """Ten to the power of seven nodes, as soon as somebody looks for nulls in them."""
+    levels = ["x0: &x0 [1]", *(f"x{n + 1}: &x{n + 1} [{f'*x{n},' * 10}]" for n in range(7))]
+    text = SERVICE.replace("port: 80", "port: nope") + "\n".join(levels) + "\n"
+    (error,) = read("a.yaml", text.encode()).errors
+    assert error.line == len(SERVICE.splitlines()) + 7
+    assert "stand for too much" in error.problem
+
+
+def test_aliases_that_nest_without_end() -> None:
+    levels = ["x0: &x0 [1]"]
+    levels += [f"x{n + 1}: &x{n + 1} {'[' * 150}*x{n}{']' * 150}" for n in range(30)]
+    text = SERVICE.replace("port: 80", "port: nope") + "\n".join(levels) + "\n"
+    (error,) = read("a.yaml", text.encode()).errors
+    assert (error.line, error.subject) == (1, "Service shop/web")
+    assert "nested too deep" in error.problem
+
+
+def test_a_list_that_shares_labels_by_alias() -> None:
+    item = "- {apiVersion: v1, kind: Pod, metadata: {name: p%d, labels: %s}}\n"
+    items = [item % (n, "*l" if n else "&l {app: web, tier: front}") for n in range(20_000)]
+    content = read("a.yaml", ("kind: List\nitems:\n" + "".join(items)).encode())
+    assert (len(content.declared), content.errors) == (20_000, [])
+
+
 def test_the_rest_of_a_file_with_errors() -> None:
     text = f"{SERVICE}---\n{SERVICE.replace('port: 80', 'port: x')}---\n{SERVICE}---\na: [\n"
     content = read("a.yaml", text.encode())
@@ -226,6 +251,7 @@ VALIDATION: dict[str, tuple[str, str]] = {
     ),
     "cluster ip": (_service(clusterIP="10.96.9.9"), ""),
     "cluster ip odd": (_service(clusterIP="10.96.9"), "spec.clusterIP"),
+    "cluster ip with a zone": (_service(clusterIP="fe80::1%eth0"), "spec.clusterIP"),
     "cluster ip none in small letters": (_service(clusterIP="none"), "spec.clusterIP"),
     "cluster ips": (_service(clusterIP="10.96.9.9", clusterIPs=["10.96.9.9"]), ""),
     "cluster ips other than cluster ip": (
@@ -351,6 +377,7 @@ def test_validation(manifest: str, field: str) -> None:
         (_workload("StatefulSet", serviceName="a.b"), "spec.serviceName"),
         (_workload("Deployment", replicas=10**9), "spec.replicas"),
         (_valid("Pod", "v1", spec={}, status={"podIP": "x"}), "status.podIP"),
+        (_valid("Pod", "v1", spec={}, status={"podIP": "fe80::1%eth0"}), "status.podIP"),
         (_valid("Pod", "v1", spec={}, status={"podIPs": [{"ip": "1"}]}), "status.podIP"),
         (
             json.dumps(json.loads(_pod()) | {"metadata": {"name": "a", "namespace": "A"}}),

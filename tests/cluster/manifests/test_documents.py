@@ -147,6 +147,19 @@ BROKEN: dict[str, tuple[str, bytes, int, str]] = {
     "list": ("a.yaml", b"- a\n- b\n", 1, "this is a list"),
     "json list": ("a.json", b"[1]", 1, "this is a list"),
     "list of text": ("a.yaml", b"kind: List\nitems:\n- a\n", 3, "a manifest is a mapping"),
+    "aliases of aliases": (
+        "a.yaml",
+        b"a: &a [1,2,3,4,5,6,7,8,9]\n"
+        + b"".join(b"%c: &%c [%s]\n" % (n + 1, n + 1, b"*%c," % n * 10) for n in b"abcdefg"),
+        6,
+        "`*e` and the aliases before it stand for too much",
+    ),
+    "aliases of a long text": (
+        "a.yaml",
+        b"a: &a " + b"x" * 100_000 + b"\nb: [" + b"*a," * 100 + b"]\n",
+        2,
+        "stand for too much",
+    ),
     "alias of nothing": ("a.yaml", b"a: 1\nb: *x\n", 2, "`*x` has no `&`"),
     "alias of itself": ("a.yaml", b"a: &x [*x]\n", 1, "`*x` has no `&`"),
     "key that is a mapping": ("a.yaml", b"a: 1\n? {b: c}\n: d\n", 2, "a key must be a plain word"),

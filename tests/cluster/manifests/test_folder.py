@@ -202,6 +202,27 @@ async def test_a_defect_does_not_end_the_feed(
     assert folder.errors_total == 1
 
 
+async def test_a_defect_at_the_start_does_not_end_the_feed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.yaml").write_text(_service("web"))
+    real, failures = ControlPlane.fill, iter([RuntimeError("a defect")])
+
+    def fill(plane: ControlPlane, declared: Iterator[object]) -> object:
+        for failure in failures:
+            raise failure
+        return real(plane, declared)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ControlPlane, "fill", fill)
+    folder = ManifestFolder(tmp_path)
+    failed, served = await _after_each(folder, lambda: None)
+    assert failed == []
+    assert _names(served) == ["web"]
+    assert served[-1] == Synced()
+    assert "this change is not served" in caplog.text
+    assert (folder.errors_total, folder.changes_total) == (1, 0)
+
+
 async def test_the_loop_has_turns_meanwhile(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("---".join(_service(f"s{n}") for n in range(500)))
     folder = ManifestFolder(tmp_path)
