@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Self
@@ -21,6 +21,7 @@ import dns.query
 import dns.rcode
 import dns.resolver
 import pytest
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from bench.peers.process import ServerProcess, answers, free_ports
@@ -106,11 +107,19 @@ class Kdns:
         """The sum of a metric's samples with these labels; None where there is none."""
         found = [
             sample.value
-            for family in text_string_to_metric_families(page(self._metrics, "/metrics")[1])
+            for family in self._families()
             for sample in family.samples
             if sample.name == name and labels.items() <= sample.labels.items()
         ]
         return sum(found) if found else None
+
+    def metric_names(self) -> set[str]:
+        """Those of all families, as # TYPE has them."""
+        text = page(self._metrics, "/metrics")[1]
+        return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+
+    def _families(self) -> Iterable[Metric]:
+        return text_string_to_metric_families(page(self._metrics, "/metrics")[1])
 
     def ask(self, name: str, qtype: str = "A", *, tcp: bool = False) -> dns.message.Message:
         """The reply to a name, of the cluster's zone where it does not end in a dot."""
