@@ -8,6 +8,7 @@ import logging
 import os
 import queue
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -67,11 +68,11 @@ def run(capsys, monkeypatch, tmp_path):
 
 
 class Process:
-    """`python -m kdns` with these words; what it says is read as it comes."""
+    """`python -m kdns` with these words, behind those of `before`; its lines are read as said."""
 
-    def __init__(self, *words, folder, stdin=None, **options):
+    def __init__(self, *words, folder, before=(), stdin=None, **options):
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "kdns", *map(str, words)],
+            [*before, sys.executable, "-m", "kdns", *map(str, words)],
             cwd=folder,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -382,6 +383,63 @@ def test_sigterm_again(launch, tmp_path, free_port) -> None:
     process = launch("-dns.port", free_port)
     process.says("listening")
     process.signal(signal.SIGTERM)
+    process.signal(signal.SIGTERM)
+    assert process.ends() == 0
+
+
+@pytest.fixture
+def namespace():
+    """The words to run a command in a network of its own, where kdns0 has fe80::53."""
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("makes a network namespace, which takes Linux and root")
+    if shutil.which("ip") is None:
+        pytest.skip("makes a network namespace with ip, which is not on PATH")
+    name = f"kdns-test-{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"may make no network namespace: {made.stderr.strip()}")
+    try:
+        for words in (
+            "link set lo up",
+            "link add kdns0 type veth peer name kdns1",
+            "link set kdns0 up addrgenmode none",
+            "link set kdns1 up addrgenmode none",
+            "address add 192.0.2.53/24 dev kdns0",
+            "address add fe80::53/64 dev kdns0 nodad",
+        ):
+            subprocess.run(["ip", "-n", name, *words.split()], check=True)
+        yield ["ip", "netns", "exec", name]
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
+
+
+ASK = """
+import sys, dns.message, dns.query
+query = dns.message.make_query("web.", "ANY")
+for exchange in (dns.query.udp, dns.query.tcp):
+    print(*exchange(query, sys.argv[1], port=53, timeout=10).answer)
+"""
+
+
+@pytest.mark.parametrize(
+    ("bind", "hosts"),
+    [("kdns0", ["192.0.2.53", "fe80::53%kdns0"]), ("fe80::53%kdns0", ["fe80::53%kdns0"])],
+)
+def test_a_link_local_address(launch, namespace, tmp_path, bind: str, hosts: list[str]) -> None:
+    (tmp_path / "Corefile").write_text(f". {{\n bind {bind}\n any\n}}")
+    process = launch(before=namespace)
+    for host in hosts:
+        place = f"[{host}]" if ":" in host else host
+        assert process.says("listening on") == f"[INFO] listening on dns://{place}:53"
+    for host in hosts:
+        asked = subprocess.run(
+            [*namespace, sys.executable, "-c", ASK, host],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=PATIENCE,
+        )
+        assert asked.stdout.count("ANY obsoleted") == 2
     process.signal(signal.SIGTERM)
     assert process.ends() == 0
 

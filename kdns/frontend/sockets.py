@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
+import sys
+from contextlib import suppress
 from typing import Final
 
+_RESERVE: Final = 128
 _RECEIVE_BUFFER: Final = 4 << 20
 _CURES: Final = {
     errno.EADDRINUSE: "another server has it: stop that one, or choose another port",
     errno.EACCES: "ports below 1024 need the capability NET_BIND_SERVICE: grant it, or choose a"
     " higher port",
+    errno.EINVAL: "a link-local address needs its interface, as in fe80::1%eth0: add it",
     errno.EADDRNOTAVAIL: "no interface of this machine has the address: correct it",
 }
 _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
+_BACKLOG: Final = 1024
 _IP_PKTINFO: Final = 8  # Linux's number; Python does not name it before 3.14
 
 
@@ -28,6 +34,20 @@ class ListenError(Exception):
         super().__init__(f"cannot listen on {at}: {reason}: {cure}")
         self.no_family = error.errno in _NO_FAMILY
         """Whether this machine does not have the address family at all."""
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process have as many files and sockets open as it may allow itself (as Go does)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def descriptors() -> int:
+    """How many connections there can be, less what the process needs for everything else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(_RESERVE, soft - _RESERVE) if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
 def open_udp(host: str, port: int, *, beside: bool = False) -> socket.socket:
@@ -51,11 +71,13 @@ def open_udp(host: str, port: int, *, beside: bool = False) -> socket.socket:
 
 
 def open_tcp(host: str, port: int, *, beside: bool = False) -> socket.socket:
-    """A non-blocking TCP socket bound to an address in text; otherwise as `open_udp`."""
+    """A non-blocking TCP socket that listens on an address in text; otherwise as `open_udp`."""
     sock = _socket(host, port, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _bind(sock, host, port, beside=beside)
+        # A port may be bound by two and still be refused here, so that serving cannot fail later.
+        _listen(sock, host, port)
     except BaseException:
         sock.close()
         raise
@@ -83,8 +105,23 @@ def _bind(sock: socket.socket, host: str, port: int, *, beside: bool) -> None:
     try:
         if beside:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind((host, port))
+        sock.bind(_place(host, port))
     except OSError as error:
         raise ListenError(host, port, error) from error
     # From now on: another program is refused the port, and a later socket of this one is not.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _listen(sock: socket.socket, host: str, port: int) -> None:
+    try:
+        sock.listen(_BACKLOG)
+    except OSError as error:
+        raise ListenError(host, port, error) from error
+
+
+def _place(host: str, port: int) -> tuple[str, int] | tuple[str, int, int, int]:
+    """What `bind` takes: it finds no scope in the text. Raises OSError for no such interface."""
+    address, _, scope = host.partition("%")
+    if not scope:
+        return host, port
+    return address, port, 0, int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)

@@ -12,7 +12,11 @@ from kdns.plugins.site import Site
 
 
 def setup(directives: Sequence[Directive], site: Site) -> None:
-    """May be written several times; an interface stands for all of its addresses."""
+    """May be written several times; an interface stands for all of its addresses.
+
+    A link-local address has its interface behind it, as in `fe80::1%eth0`; `except` takes it out
+    without that too.
+    """
     for directive in directives:
         wanted = [
             host for token in arguments(directive, "ADDRESS...") for host in _hosts(token, site)
@@ -24,7 +28,11 @@ def setup(directives: Sequence[Directive], site: Site) -> None:
                 for token in tokens
                 for host in _hosts(token, site)
             }
-        left = [host for host in dict.fromkeys(wanted) if host not in unwanted]
+        left = [
+            host
+            for host in dict.fromkeys(wanted)
+            if unwanted.isdisjoint((host, host.partition("%")[0]))
+        ]
         if not left:
             raise CorefileError(
                 "nothing is left to listen on: take out some of except", directive.position
@@ -38,7 +46,7 @@ def _hosts(token: Token, site: Site) -> list[str]:
     if addresses:
         return addresses
     try:
-        return [str(ipaddress.ip_address(token.text))]
+        address = ipaddress.ip_address(token.text)
     except ValueError:
         known = ", ".join(dict.fromkeys(at.name for at in interfaces))
         raise CorefileError(
@@ -46,3 +54,5 @@ def _hosts(token: Token, site: Site) -> list[str]:
             f" or one of {known}",
             token.position,
         ) from None
+    # Elsewhere a scope says nothing, and one address would have two names.
+    return [str(address) if address.is_link_local else str(address).partition("%")[0]]

@@ -24,7 +24,10 @@ from kdns.records.store import Store
 
 
 class Interface(NamedTuple):
-    """One address, in text without a scope, of a network interface of this machine."""
+    """One address, in text, of a network interface of this machine.
+
+    A link-local IPv6 address has its interface behind it, as in `fe80::1%eth0`.
+    """
 
     name: str
     address: str

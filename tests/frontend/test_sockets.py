@@ -46,8 +46,6 @@ def test_a_udp_socket_on_every_address_knows_which_one_was_asked(ipv6) -> None:
 def test_a_port_in_use(ipv6, open_socket, host: str) -> None:
     with open_socket(host, 0) as first:
         port = first.getsockname()[1]
-        if open_socket is open_tcp:
-            first.listen()
         with pytest.raises(ListenError) as refused:
             open_socket(host, port)
     at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -106,3 +104,64 @@ def test_a_machine_without_the_family(monkeypatch, open_socket) -> None:
 def test_a_host_that_is_no_address(open_socket, host: str) -> None:
     with pytest.raises(ListenError, match="cannot listen on"):
         open_socket(host, 0)
+
+
+@pytest.mark.parametrize("open_socket", OPEN)
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [
+        ("fe80::1%lo", ("fe80::1", 53, 0, 1)),
+        ("fe80::1%7", ("fe80::1", 53, 0, 7)),
+        ("fd00::1", ("fd00::1", 53)),
+    ],
+)
+def test_a_scope_is_bound_as_a_number(ipv6, monkeypatch, open_socket, host: str, bound) -> None:
+    """Which link-local addresses a machine has is not for a test to say."""
+    found = []
+
+    class Noting(socket.socket):
+        def bind(self, address):
+            found.append(address)
+
+    monkeypatch.setattr(sockets.socket, "socket", Noting)
+    monkeypatch.setattr(sockets.socket, "if_nametoindex", {"lo": 1}.__getitem__)
+    open_socket(host, 53).close()
+    assert found == [bound]
+
+
+@pytest.mark.parametrize("open_socket", OPEN)
+@pytest.mark.parametrize(
+    ("host", "says"),
+    [
+        ("fe80::1%nowhere", "cannot listen on [fe80::1%nowhere]:0: no interface with this name"),
+        ("fe80::1", "a link-local address needs its interface, as in fe80::1%eth0"),
+    ],
+)
+def test_a_scope_that_is_missing_or_unknown(ipv6, open_socket, host: str, says: str) -> None:
+    with pytest.raises(ListenError) as refused:
+        open_socket(host, 0)
+    assert says in str(refused.value)
+
+
+def test_a_tcp_socket_listens_once_it_is_open() -> None:
+    with open_tcp("127.0.0.1", 0) as sock, socket.create_connection(sock.getsockname(), timeout=10):
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+
+
+def test_a_port_that_is_bound_and_refused_to_listeners() -> None:
+    """Two may bind a port with SO_REUSEADDR, and one of them may listen."""
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        with open_tcp("127.0.0.1", port), pytest.raises(OSError, match="in use"):
+            other.listen()
+    with pytest.MonkeyPatch.context() as patch:
+
+        class Refusing(socket.socket):
+            def listen(self, *_):
+                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+
+        patch.setattr(sockets.socket, "socket", Refusing)
+        with pytest.raises(ListenError, match="another server has it"):
+            open_tcp("127.0.0.1", 0)

@@ -37,7 +37,7 @@ class Facilities:
             Interface("lo", "::1"),
             Interface("eth0", "10.0.0.5"),
             Interface("eth0", "fd00::5"),
-            Interface("eth0", "fe80::5"),
+            Interface("eth0", "fe80::5%eth0"),
         ]
 
     def store(self, source):
