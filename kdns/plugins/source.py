@@ -39,7 +39,7 @@ def read_source(directive: Directive, properties: Properties, folder: Path) -> S
     snapshot = properties.value("snapshot", text, "")
     source = Source(
         manifests=folder / manifests if manifests else None,
-        service_ranges=properties.values("service_range", _cidr),
+        service_ranges=_service_ranges(properties),
         api=api,
         selection=selection,
         endpoint_pod_names=properties.flag("endpoint_pod_names"),
@@ -137,6 +137,21 @@ def _rate(token: Token) -> float:
         f"{token.text!r} cannot be read: write a number of requests a second, such as 20",
         token.position,
     )
+
+
+def _service_ranges(properties: Properties) -> tuple[str, ...]:
+    written = [token for tokens in properties.each("service_range", "VALUE...") for token in tokens]
+    ranges = tuple(map(_cidr, written))
+    if not ranges:
+        return ()
+    from kdns.cluster.manifests import Settings  # noqa: PLC0415 - brings in PyYAML
+
+    for count, token in enumerate(written, 1):
+        try:
+            Settings.of(ranges[:count])
+        except ValueError as error:
+            raise CorefileError(str(error), token.position) from None
+    return ranges
 
 
 def _cidr(token: Token) -> str:

@@ -60,6 +60,9 @@ TAKEN = {
     "zonal": Source(zonal=True),
     "multicluster": Source(),
     "multicluster coredns.local": Source(selection=Selection(service_imports=True)),
+    "manifests m\nservice_range 10.0.0.0/28 fd00::/112": Source(
+        manifests=HERE / "m", service_ranges=("10.0.0.0/28", "fd00::/112")
+    ),
     "snapshot s": Source(snapshot=HERE / "s"),
     "ignore empty_service": Source(),
     "ignore empty_service ixnay on the endpointsay": Source(),
@@ -106,11 +109,24 @@ def test_taken(planned, facilities, lines: str) -> None:
         ("startup_timeout -5s", "a duration"),
         ("stale_after 0s", "a duration of at least"),
         ("service_range 10.0.0.0/8", "service_range is for manifests"),
+        ("manifests m\nservice_range 10.0.0.0", "range 10.0.0.0/32 is too small"),
+        ("manifests m\nservice_range 10.0.0.0/30", "range 10.0.0.0/30 is too small"),
+        ("manifests m\nservice_range 10.0.0.1/16", "is no range of addresses"),
+        ("manifests m\nservice_range fd00::%1/112", "has a zone"),
+        ("manifests m\nservice_range 10.0.0.0/16 10.1.0.0/16", "one IPv4 and one IPv6"),
         ("manifests m\nkubeconfig file", "takes its objects from manifests"),
     ],
 )
 def test_refused(refused, lines: str, says: str) -> None:
     assert says in refused(corefile(*lines.splitlines()))[0]
+
+
+def test_the_place_of_a_service_range(refused) -> None:
+    """The one that does not fit, of several."""
+    text = "manifests m\nservice_range 10.0.0.0/16\nservice_range fd00::/112 fd01::/112"
+    says, position = refused(corefile(text))
+    assert "one IPv4 and one IPv6" in says
+    assert position == (5, 26)
 
 
 def test_stale_after(planned, facilities, fill) -> None:

@@ -33,6 +33,8 @@ class Settings:
             if not ranges or len({network.version for network in ranges}) < len(ranges):
                 raise ValueError(f"{what} ranges: give one range, or one IPv4 and one IPv6 range")
             for network in ranges:
+                if isinstance(network, IPv6Network) and network.network_address.scope_id:
+                    raise ValueError(f"{what} range {network} has a zone: take out %… of it")
                 if network.num_addresses < 16:
                     raise ValueError(
                         f"{what} range {network} is too small: give 16 addresses or more"
