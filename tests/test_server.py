@@ -428,9 +428,10 @@ async def test_a_changed_corefile_is_noticed(start, free_port) -> None:
     running.corefile = block(free_port, "any", "reload 2s 1s")
 
     async def served():
-        return (await ask(free_port, qtype="ANY"))[1] != []
+        return running.server._digest == parser.parse(running.corefile, "Corefile", {}).digest()
 
     await until(served)
+    assert (await ask(free_port, qtype="ANY"))[1] != []
 
 
 async def test_the_way_down(start, ports) -> None:

@@ -1,13 +1,15 @@
 """The canonical form of an ordinary query: the packets that get one answer brought to one key.
 
-Two packets with one canonical form differ in nothing but ID, the case of the name, and the content
-of a client cookie, and none of these changes more of the reply than its own echo.
+Two packets with one canonical form differ in nothing but ID, the case of the name, the content of a
+client cookie, and a payload size or flags that come to the same. None of these changes more of the
+reply than its own echo.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from kdns.dns.edns import Edns
 from kdns.dns.query import HEADER
 
 _HEADERS: Final = frozenset(
@@ -20,6 +22,15 @@ _HEADERS: Final = frozenset(
 
 _OPT_FIXED: Final = 11
 _OPTION_HEAD: Final = 15
+_PAYLOADS: Final = (512, 768, 1024, 1200, 1220, 1232, 1280, 1400, 1410, 1452, 1472, 2048, 4096)
+_ORDINARY: Final = {
+    fixed: fixed
+    for payload in (*_PAYLOADS, 8192, 65535)
+    for flags in (0, 0x80)
+    for fixed in (bytes((0, 0, 41)) + payload.to_bytes(2, "big") + bytes((0, 0, flags, 0)),)
+}
+"""OPT records up to their length, as resolvers send them; these stay as they are."""
+
 _COOKIES: Final = {
     bytes((0, length + 4, 0, 10, 0, length)): bytes(length) for length in (8, 16, 24, 32, 40)
 }
@@ -50,11 +61,24 @@ def canonical(packet: bytes) -> Canonical | None:
         if size != end:
             return None
         rest = packet[end - 4 :]
-    elif size == end + _OPT_FIXED:
-        rest = packet[end - 4 :]
     else:
-        cookie = _COOKIES.get(packet[end + 9 : end + _OPTION_HEAD])
-        if cookie is None or size != end + _OPTION_HEAD + len(cookie):
+        fixed = packet[end : end + 9]
+        opt = _ORDINARY.get(fixed) or _ordinary(fixed)
+        if opt is None:
             return None
-        rest = packet[end - 4 : end + _OPTION_HEAD] + cookie
+        rest = packet[end - 4 : end] + opt + packet[end + 9 : end + _OPTION_HEAD]
+        if size != end + _OPT_FIXED:
+            cookie = _COOKIES.get(packet[end + 9 : end + _OPTION_HEAD])
+            if cookie is None or size != end + _OPTION_HEAD + len(cookie):
+                return None
+            rest += cookie
     return header + name + rest, header, name, rest, end
+
+
+def _ordinary(fixed: bytes) -> bytes | None:
+    """An OPT record up to its length that has the same answers and is one of few."""
+    if len(fixed) != 9 or fixed[:3] != b"\0\0\x29" or fixed[6]:
+        return None
+    edns = Edns(fixed[3] << 8 | fixed[4], 0, bool(fixed[7] & 0x80))
+    flags = b"\x80\0" if edns.dnssec_ok else b"\0\0"
+    return b"\0\0\x29" + edns.udp_limit().to_bytes(2, "big") + b"\0\0" + flags

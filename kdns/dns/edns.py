@@ -11,8 +11,7 @@ UDP_PAYLOAD: Final = 1232
 PLAIN_PAYLOAD: Final = 512
 """Largest UDP reply to a query without EDNS, in bytes (RFC 1035 §4.2.1)."""
 
-OPT_FIXED: Final = 11
-"""Bytes of an OPT record without options: root owner, type, size, flags, length."""
+_SIZES: Final = (UDP_PAYLOAD, 1220, 1200, 1024, 768)
 
 _COOKIE: Final = 10
 _EXTENDED_ERROR: Final = 15
@@ -31,8 +30,11 @@ class Edns(NamedTuple):
     options: bytes = b""
 
     def udp_limit(self) -> int:
-        """Largest UDP reply for this asker in bytes (RFC 6891 §6.2.3)."""
-        return max(PLAIN_PAYLOAD, min(self.payload, UDP_PAYLOAD))
+        """Largest UDP reply for this asker in bytes (RFC 6891 §6.2.3).
+
+        One of a few sizes at or below `payload`, so that askers have few different answers.
+        """
+        return next((size for size in _SIZES if size <= self.payload), PLAIN_PAYLOAD)
 
 
 def parse_opt(fixed: bytes, options: bytes) -> Edns | None:

@@ -17,6 +17,12 @@ from kdns.telemetry.traffic import Tally
 MAX_ANSWERS: Final = 16384
 """Kept answers of one lane and kind; one more pushes the oldest out."""
 
+MAX_BYTES: Final = 16 << 20
+"""Bytes that the kept answers of one lane and kind take."""
+
+_OVERHEAD: Final = 400
+"""Bytes of an answer's objects, its key and the tables that name it."""
+
 _MAX_TEMPLATES: Final = 4096
 
 
@@ -38,6 +44,11 @@ class Kept:
         self.window = 0
         self.ring = b""
         self.after = b""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes of memory the answer takes."""
+        return _OVERHEAD + 2 * len(self.rest) + len(self.ring) + len(self.after)
 
     def rotate(self, ring: bytes, width: int, window: int, after: bytes) -> None:
         """Let the records of `ring`, which holds them twice, take turns behind `rest`."""
@@ -68,18 +79,24 @@ class _Template(NamedTuple):
 class Shelf:
     """Kept answers by key, and which keys were made from which store names; bounded."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, max_bytes: int) -> None:
         self.kept: dict[bytes, Kept] = {}
         self._reads: dict[bytes, tuple[bytes, ...]] = {}
         self._keys: dict[bytes, bytes | set[bytes]] = {}
         self._capacity = capacity
+        self._max_bytes = max_bytes
+        self._bytes = 0
 
     def put(self, key: bytes, answer: Kept, reads: tuple[bytes, ...]) -> None:
         self.drop(key)
-        if len(self.kept) >= self._capacity:
+        size = answer.size
+        while self.kept and (
+            len(self.kept) >= self._capacity or self._bytes + size > self._max_bytes
+        ):
             # Several at once, as a dict walks past what was taken out of its front each time.
             for oldest in list(islice(self.kept, 1 + self._capacity // 256)):
                 self.drop(oldest)
+        self._bytes += size
         self.kept[key] = answer
         self._reads[key] = reads
         for name in reads:
@@ -91,8 +108,10 @@ class Shelf:
 
     def drop(self, key: bytes) -> None:
         """Forget one answer, if it is here."""
-        if self.kept.pop(key, None) is None:
+        dropped = self.kept.pop(key, None)
+        if dropped is None:
             return
+        self._bytes -= dropped.size
         for name in self._reads.pop(key):
             keys = self._keys.get(name)
             if isinstance(keys, set):
@@ -113,6 +132,7 @@ class Shelf:
         self.kept.clear()
         self._reads.clear()
         self._keys.clear()
+        self._bytes = 0
 
 
 class Answers:
@@ -123,9 +143,9 @@ class Answers:
     epoch live apart, so that its end drops them in one go.
     """
 
-    def __init__(self, capacity: int = MAX_ANSWERS) -> None:
-        self._lasting = Shelf(capacity)
-        self._epochal = Shelf(capacity)
+    def __init__(self, capacity: int = MAX_ANSWERS, max_bytes: int = MAX_BYTES) -> None:
+        self._lasting = Shelf(capacity, max_bytes)
+        self._epochal = Shelf(capacity, max_bytes)
         self.lasting = self._lasting.kept
         self.epochal = self._epochal.kept
         self._denials: dict[bytes, Denial] = {}

@@ -6,10 +6,10 @@ import asyncio
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kdns.frontend.responder import Lane, Responder
-from kdns.frontend.sockets import ListenError, open_tcp, open_udp
+from kdns.frontend.sockets import ListenError, descriptors, open_tcp, open_udp
 from kdns.frontend.tcp import Limits, TcpFrontend
 from kdns.frontend.udp import UdpFrontend
 from kdns.plugins.chain import Router
@@ -106,7 +106,9 @@ class Frontends:
         family = 6 if ":" in pair.host else 4
         udp = Lane(endpoint.server, "udp", family)
         tcp = Lane(endpoint.server, "tcp", family)
-        stream = TcpFrontend(pair.tcp, self._responder(tcp, router), self._loop, Limits())
+        limits = Limits()
+        limits = replace(limits, connections=min(limits.connections, descriptors()))
+        stream = TcpFrontend(pair.tcp, self._responder(tcp, router), self._loop, limits)
         await stream.start()
         return _Serving(UdpFrontend(pair.udp, self._responder(udp, router), self._loop), stream)
 

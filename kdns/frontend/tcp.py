@@ -20,7 +20,7 @@ from kdns.frontend.responder import Responder
 logger = logging.getLogger(__name__)
 
 _SWEEP: Final = 1.0
-_MAX_UNREAD: Final = 256 * 1024
+_MAX_UNREAD: Final = 64 * 1024
 _BACKLOG: Final = 1024
 _DRAIN: Final = 5.0  # seconds that replies may still take when the socket is to go
 
@@ -30,13 +30,15 @@ class Limits:
     """Times in seconds, as CoreDNS has them, and counts.
 
     `read`: from a query's first byte to its last. `write`: for the client to take what was sent.
-    `idle`: without a query in hand. `waiting`: queries of one connection that wait for a reply.
+    `idle`: without a query in hand. `unread`: connections whose client does not take
+    its replies. `waiting`: queries of one connection that wait for a reply.
     """
 
     read: float = 3.0
     write: float = 5.0
     idle: float = 10.0
     connections: int = 20_000
+    unread: int = 256
     connections_per_client: int = 1_000
     waiting: int = 100
 
@@ -78,9 +80,14 @@ class _Connection(asyncio.Protocol):
         self._writable.clear()
         self._deadline = self._frontend.now() + self._frontend.limits.write
         self._transport.pause_reading()
+        unread = self._frontend.unread
+        unread.add(self)
+        if len(unread) > self._frontend.limits.unread:
+            self._transport.abort()
 
     def resume_writing(self) -> None:
         self._paused = False
+        self._frontend.unread.discard(self)
         self._writable.set()
         self._go_on()
 
@@ -219,6 +226,7 @@ class TcpFrontend:
         self.refused = 0
         self.now: Callable[[], float] = loop.time
         self._socket = sock
+        self.unread: set[_Connection] = set()
         self._connections: set[_Connection] = set()
         self._clients: Counter[str] = Counter()
         self._server: asyncio.Server | None = None
@@ -246,6 +254,7 @@ class TcpFrontend:
 
     def dismiss(self, connection: _Connection) -> None:
         """The connection is gone."""
+        self.unread.discard(connection)
         if connection in self._connections:
             self._connections.discard(connection)
             host = connection.client.host

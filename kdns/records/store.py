@@ -30,6 +30,23 @@ def pod_token(namespace: bytes, address: bytes) -> bytes:
     return b"P" + namespace + address
 
 
+class Complaints:
+    """What could not be served of objects: counted, and logged once. `subject` is the object."""
+
+    def __init__(self) -> None:
+        self.subject = ""
+        self.count = 0
+        self._made: set[str] = set()
+
+    def add(self, what: str) -> None:
+        """Something of the subject, said in words, is left out."""
+        self.count += 1
+        complaint = f"{self.subject}: {what}"
+        if complaint not in self._made and len(self._made) < _REMEMBERED_COMPLAINTS:
+            self._made.add(complaint)
+            _log.warning("%s", complaint)
+
+
 class SavedNamespace(Struct, frozen=True, tag="n"):
     """A namespace as a snapshot has it: its wire label."""
 
@@ -69,8 +86,7 @@ class Store:
     kept with `multicluster` alone; `externals` says which services have addresses outside; `pods`
     counts the pods of a `pod_token`. With `zonal` endpoints keep their topology zones.
 
-    `rejected` counts objects, and parts of objects, that could not be served. `restored` says that
-    what is here until `synced` is what an earlier process knew.
+    `restored` says that what is here until `synced` is what an earlier process knew.
     """
 
     def __init__(
@@ -83,7 +99,6 @@ class Store:
     ) -> None:
         self.synced = False
         self.restored = False
-        self.rejected = 0
         self.namespaces: set[bytes] = set()
         self.services = Services(Serial(SERIAL), clock)
         self.imports = Services(Serial(IMPORTS_SERIAL), clock, _IMPORTED)
@@ -93,11 +108,10 @@ class Store:
         self._unconfirmed: set[tuple[str, str | bytes]] = set()
         self._multicluster = multicluster
         self._clock = clock
+        self._complaints = Complaints()
         self._compiler = Compiler(
-            endpoint_pod_names=endpoint_pod_names, zonal=zonal, reject=self._reject
+            endpoint_pod_names=endpoint_pod_names, zonal=zonal, reject=self._complaints.add
         )
-        self._current = ""
-        self._complaints: set[str] = set()
 
     def apply(self, event: Event) -> Collection[bytes]:
         """Take in one event; the names touched, whose readers are no longer valid.
@@ -116,6 +130,11 @@ class Store:
             # What was denied until now may have been answered with a failure.
             touched.add(SERIAL)
         return touched
+
+    @property
+    def rejected(self) -> int:
+        """Objects, and parts of objects, that could not be served."""
+        return self._complaints.count
 
     def saved(self) -> Iterator[Saved]:
         """All that `restore` needs; what changes meanwhile comes as it was or as it is."""
@@ -210,7 +229,7 @@ class Store:
         if self._unconfirmed:
             self._confirm(item)
         name, namespace = item.metadata.name, item.metadata.namespace
-        self._current = f"{type(item).__name__} {namespace}/{name}"
+        self._complaints.subject = f"{type(item).__name__} {namespace}/{name}"
         if isinstance(item, Namespace):
             self._set_namespace(self._checked(name), touched, exists=True)
         elif isinstance(item, Service):
@@ -300,12 +319,5 @@ class Store:
     def _checked(self, name: str) -> bytes | None:
         label = dns_label(name)
         if label is None:
-            self._reject(f"{name!r} is no DNS label; the object is left out")
+            self._complaints.add(f"{name!r} is no DNS label; the object is left out")
         return label
-
-    def _reject(self, what: str) -> None:
-        self.rejected += 1
-        complaint = f"{self._current}: {what}"
-        if complaint not in self._complaints and len(self._complaints) < _REMEMBERED_COMPLAINTS:
-            self._complaints.add(complaint)
-            _log.warning("%s", complaint)

@@ -51,5 +51,5 @@ class Histogram:
 
 
 def _bound(value: float) -> str:
-    """A bucket's label as Prometheus's own clients write it: `0.00025`, `16000.0`."""
-    return repr(float(value))
+    """A bucket's label as CoreDNS writes it: `0.00025`, `16000`."""
+    return f"{value:g}"

@@ -33,7 +33,17 @@ def test_fixed_part(fixed: str, expected: Edns) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "limit"),
-    [(0, 512), (511, 512), (513, 513), (1232, 1232), (1233, 1232), (65535, 1232)],
+    [
+        (0, 512),
+        (511, 512),
+        (513, 512),
+        (768, 768),
+        (1023, 768),
+        (1219, 1200),
+        (1232, 1232),
+        (1233, 1232),
+        (65535, 1232),
+    ],
 )
 def test_udp_limit(payload: int, limit: int) -> None:
     assert Edns(payload, 0, dnssec_ok=False).udp_limit() == limit

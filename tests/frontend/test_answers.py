@@ -7,7 +7,7 @@ import pytest
 
 from kdns.dns.canonical import canonical
 from kdns.dns.reply import EPOCH
-from kdns.frontend.answers import Answers, Kept, Shelf
+from kdns.frontend.answers import MAX_BYTES, Answers, Kept, Shelf
 from kdns.telemetry.traffic import Labels, Tally
 
 LABELS = Labels("dns://:53", ".", "", "udp", "1", "A", False, "NOERROR", "", 30, 40)
@@ -42,7 +42,7 @@ def test_a_ring_takes_turns() -> None:
 
 
 def test_what_was_made_from_a_name_goes_with_it() -> None:
-    shelf = Shelf(10)
+    shelf = Shelf(10, MAX_BYTES)
     shelf.put(b"1", kept(), (b"a", b"b"))
     shelf.put(b"2", kept(), (b"b",))
     shelf.put(b"3", kept(), ())
@@ -54,7 +54,7 @@ def test_what_was_made_from_a_name_goes_with_it() -> None:
 
 
 def test_an_answer_put_again_is_read_anew() -> None:
-    shelf = Shelf(10)
+    shelf = Shelf(10, MAX_BYTES)
     shelf.put(b"1", kept(b"old"), (b"a",))
     shelf.put(b"1", kept(b"new"), (b"b", b"b"))
     shelf.forget([b"a"])
@@ -65,7 +65,7 @@ def test_an_answer_put_again_is_read_anew() -> None:
 
 @pytest.mark.parametrize("capacity", [1, 2, 100, 1000])
 def test_a_shelf_is_bounded(capacity: int) -> None:
-    shelf = Shelf(capacity)
+    shelf = Shelf(capacity, MAX_BYTES)
     count = capacity * 3 + 7
     for n in range(count):
         shelf.put(b"%d" % n, kept(), (b"name%d" % (n % 5), b"own%d" % n))
@@ -164,3 +164,15 @@ def test_templates_are_bounded() -> None:
         assert found is not None
         answers.keep_denial(found, kept(), zone)
         assert len(answers._templates) <= 4096
+
+
+def test_a_shelf_is_bounded_in_bytes() -> None:
+    shelf = Shelf(1000, 100_000)
+    for number in range(200):
+        answer = Kept(bytes(10), Tally(None))
+        answer.rotate(bytes(20_000), 16, 160, b"")
+        shelf.put(b"%d" % number, answer, (b"a",))
+        assert sum(each.size for each in shelf.kept.values()) <= 100_000
+    assert list(shelf.kept) == [b"%d" % number for number in range(196, 200)]
+    shelf.forget([b"a"])
+    assert (shelf.kept, shelf._bytes) == ({}, 0)

@@ -33,7 +33,7 @@ def test_as_the_client_library_counts(observations) -> None:
             theirs.observe(value)
     (family,) = theirs.collect()
     buckets = [
-        (sample.labels["le"], sample.value)
+        (sample.labels["le"].removesuffix(".0"), sample.value)
         for sample in family.samples
         if sample.name.endswith("bucket")
     ]
