@@ -1,5 +1,8 @@
 """A store as bytes and back."""
 
+import gc
+import weakref
+
 from kdns.cluster.feed import Synced, Upsert
 from kdns.cluster.objects import (
     SERVICE_NAME_LABEL,
@@ -124,3 +127,14 @@ def test_every_view_is_restored(cluster, ask, text) -> None:
         assert len(list(after.records())) > 1
     name = "us-2b.pin._zone.db.default.svc"
     assert ask(other.zone(zonal=True), name, "A")[1] == [f"{name}.cluster.local. 5 A 10.1.0.2"]
+
+
+def test_a_store_that_nobody_uses_is_gone_at_once() -> None:
+    store = filled()
+    gone = weakref.ref(store)
+    gc.disable()
+    try:
+        del store
+        assert gone() is None
+    finally:
+        gc.enable()
