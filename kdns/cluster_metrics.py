@@ -26,6 +26,26 @@ def programming_metrics(durations: Histogram) -> Iterator[Metric]:
     )
 
 
+def object_metrics(rejected: int, manifests: tuple[int, int] | None) -> Iterator[Metric]:
+    """`kdns_rejected_objects_total`, and of `manifests` how many errors and changes were met."""
+    yield CounterMetricFamily(
+        "kdns_rejected_objects",
+        "Counter of objects, and parts of objects, that could not be served.",
+        value=rejected,
+    )
+    if manifests is None:
+        return
+    errors, changes = manifests
+    yield CounterMetricFamily(
+        "kdns_manifests_errors", "Counter of errors met in manifests.", value=errors
+    )
+    yield CounterMetricFamily(
+        "kdns_manifests_changes",
+        "Counter of changes of manifests that were taken over.",
+        value=changes,
+    )
+
+
 def feed_metrics(feeds: Iterable[FeedStats], now: float) -> Iterator[Metric]:
     """Everything about some feeds. `now` is by the clock of their `Timing`, in seconds.
 

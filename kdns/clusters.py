@@ -81,6 +81,21 @@ class Clusters:
         found = (_stats(cluster) for cluster in self._clusters.values())
         return [stats for stats in found if stats is not None]
 
+    def rejected(self) -> int:
+        """Objects, and parts of objects, that the stores could not serve."""
+        return sum(cluster.store.rejected for cluster in self._clusters.values())
+
+    def manifest_counts(self) -> tuple[int, int] | None:
+        """Errors met in manifests and changes of them; None where no source is one of manifests."""
+        folders = [each.feed for source, each in self._clusters.items() if source.manifests]
+        if not folders:
+            return None
+        errors, changes = (
+            sum(getattr(folder, name, 0) for folder in folders)
+            for name in ("errors_total", "changes_total")
+        )
+        return errors, changes
+
     def age(self, source: Source) -> float:
         """Seconds since a source that is out of touch was last heard of; 0 for any other."""
         cluster = self._clusters.get(source)

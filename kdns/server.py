@@ -16,7 +16,7 @@ from prometheus_client.core import Metric
 
 from kdns.cluster.feed import Feed, FeedError
 from kdns.cluster.source import Source
-from kdns.cluster_metrics import feed_metrics, programming_metrics
+from kdns.cluster_metrics import feed_metrics, object_metrics, programming_metrics
 from kdns.clusters import Clusters
 from kdns.corefile.parser import Corefile
 from kdns.corefile.tokens import CorefileError
@@ -183,6 +183,8 @@ class Server:
         yield from reload_metrics(self._failed_reloads, self._digest)
         sockets = self._frontends
         yield from socket_metrics(sockets.unsent(), sockets.dropped(), sockets.refused())
+        if self._clusters.sources():
+            yield from object_metrics(self._clusters.rejected(), self._clusters.manifest_counts())
         feeds = self._clusters.feeds()
         if feeds:
             yield from programming_metrics(self._clusters.programming)
