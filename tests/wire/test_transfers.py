@@ -227,7 +227,8 @@ def test_others_are_answered_while_a_large_zone_is_sent(large):
     assert len(counts) > 100
     # Of cluster IPs A and two SRV, of endpoints A and three SRV, and A once more at the service.
     assert sum(counts) == 5000 * 3 + 20_000 * 5 + LISTED_BESIDE
-    assert answered > 20
+    # One at least while the last thousands of records were on their way; a blocked loop has none.
+    assert answered > 2
 
 
 LISTED_BESIDE = 6
