@@ -10,7 +10,7 @@ from pathlib import Path
 from kdns.cluster.source import Source
 from kdns.clusters import new_store
 from kdns.corefile import parser
-from kdns.corefile.tokens import CorefileError
+from kdns.corefile.tokens import CorefileError, Notice
 from kdns.frontend.interfaces import interfaces
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
@@ -19,12 +19,14 @@ from kdns.records.store import Store
 
 def findings(corefile: str, default_port: int) -> tuple[list[str], list[str]]:
     """Errors and notices about a Corefile, each `file:line:column: what, and what to do`."""
+    notices: Sequence[Notice] = ()
     try:
         parsed = parser.load(corefile, os.environ, default_port)
+        notices = parsed.notices
         plan(parsed, Path(), _Unstarted())
     except CorefileError as error:
-        return [str(error)], []
-    return [], [str(notice) for notice in parsed.notices]
+        return [str(error)], [str(notice) for notice in notices or error.notices]
+    return [], [str(notice) for notice in notices]
 
 
 class _Unstarted:

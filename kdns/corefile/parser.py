@@ -90,7 +90,7 @@ def load(path: str | Path, environ: Mapping[str, str], default_port: int = DNS_P
     except (OSError, ValueError) as error:
         raise CorefileError(
             f"the Corefile cannot be read ({reason(error)}): correct its path or permissions",
-            Position(str(path), 1, 1),
+            Position(str(path)),
         ) from None
     return parse(content, str(path), environ, default_port)
 
@@ -105,6 +105,15 @@ def parse(
     other exception.
     """
     stream = TokenStream(content, file, environ)
+    try:
+        blocks = _blocks(stream, default_port)
+    except CorefileError as error:
+        error.notices = stream.notices
+        raise
+    return Corefile(tuple(blocks), stream.files, stream.notices)
+
+
+def _blocks(stream: TokenStream, default_port: int) -> list[ServerBlock]:
     parser = _Parser(stream, default_port)
     blocks: list[ServerBlock] = []
     while stream.peek() is not None:
@@ -117,7 +126,7 @@ def parse(
         if _SEPARATING.isdisjoint(directive.name.text for directive in block.directives)
         for key in block.keys
     )
-    return Corefile(tuple(blocks), stream.files, stream.notices)
+    return blocks
 
 
 class _Parser:

@@ -34,18 +34,25 @@ _BYTE_ORDER_MARK: Final = "\ufeff"
 
 
 class Position(NamedTuple):
-    """A place in a file; line and column count characters from 1."""
+    """A place in a file; line and column count characters from 1, and 0 is the file as a whole."""
 
     file: str
-    line: int
-    column: int
+    line: int = 0
+    column: int = 0
 
     def __str__(self) -> str:
+        if not self.line:
+            return self.file
         return f"{self.file}:{self.line}:{self.column}"
 
 
 class CorefileError(Exception):
-    """A Corefile that cannot be used; prints as `file:line:column: the fault and its cure`."""
+    """A Corefile that cannot be used; prints as `file:line:column: the fault and its cure`.
+
+    `notices` are what was odd in it up to there.
+    """
+
+    notices: Sequence[Notice] = ()
 
     def __init__(self, message: str, position: Position) -> None:
         super().__init__(message, position)
