@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import platform
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from kdns import __version__
 from kdns.corefile import parser
 from kdns.corefile.parser import Corefile
+from kdns.corefile.zones import DNS_PORT
 from kdns.dns.names import BadName, from_text
 from kdns.telemetry import logs
 
 _log: Final = logging.getLogger("kdns")
 
+_SWITCH_INTERVAL: Final = 0.0005
+
 DEFAULT_COREFILE: Final = ".:{port} {{\n  whoami\n  log\n}}\n"
 """What CoreDNS serves where there is no Corefile, or nothing in it."""
 
+_ZONE: Final = "cluster.local"
+_MANIFESTS_PORT: Final = 1053
 _MANIFESTS: Final = """\
 .:{port} {{
   bind 127.0.0.1
@@ -47,7 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     command = _COMMANDS.get(words[0]) if words else None
     if command is None:
-        return _serve(_server_arguments().parse_args(words))
+        arguments = _server_arguments()
+        options = arguments.parse_args(words)
+        if idle := _without_effect(options):
+            arguments.error(idle)
+        return _serve(options)
     return command(words[1:])
 
 
@@ -57,23 +67,50 @@ def _server_arguments() -> argparse.ArgumentParser:
         description="A Kubernetes cluster DNS server.",
         epilog=f"Subcommands, each with -h of its own: {', '.join(_COMMANDS)}.",
         allow_abbrev=False,
+        add_help=False,
     )
+    arguments.add_argument("-h", "-help", "--help", action="help", help="show this and end")
 
     def flag(name: str, **settings: object) -> None:
         arguments.add_argument(f"-{name}", f"--{name}", **settings)  # type: ignore[arg-type]
 
     flag("conf", metavar="FILE", help="Corefile to load (default: Corefile in this folder, if any)")
-    flag("dns.port", dest="port", type=_port, default=53, metavar="PORT", help="default port")
+    arguments.add_argument(
+        *("-dns.port", "--dns.port", "-p", "--p"),
+        dest="port",
+        type=_port,
+        metavar="PORT",
+        help=f"default port (default: {DNS_PORT})",
+    )
     flag("pidfile", metavar="FILE", help="file to write the process ID to")
     flag("quiet", action="store_true", help="say nothing when all is well at the start")
     flag("version", action="store_true", help="show the version")
     flag("plugins", action="store_true", help="list the plugins in the order they are asked")
     flag("manifests", metavar="DIR", help="serve the names of a folder of manifests, on loopback")
-    flag("zone", type=_zone, default="cluster.local", help="the cluster's zone, with --manifests")
+    flag("zone", type=_zone, help=f"the cluster's zone, with --manifests (default: {_ZONE})")
     arguments.add_argument(
-        "--port", type=_port, dest="manifests_port", default=1053, help="port, with --manifests"
+        "--port",
+        type=_port,
+        dest="manifests_port",
+        metavar="PORT",
+        help=f"port, with --manifests (default: {_MANIFESTS_PORT})",
     )
     return arguments
+
+
+def _without_effect(options: argparse.Namespace) -> str | None:
+    """What is wrong with flags that do nothing beside the others, if there are any."""
+    if options.manifests:
+        if options.conf:
+            return "-conf has no effect with --manifests: take one of the two out"
+        if options.port is not None:
+            return "-dns.port has no effect with --manifests: write --port"
+        return None
+    if options.manifests_port is not None:
+        return "--port has no effect without --manifests: write -dns.port"
+    if options.zone:
+        return "--zone has no effect without --manifests: write the zone into the Corefile"
+    return None
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -92,27 +129,27 @@ def _serve(options: argparse.Namespace) -> int:
     return _run(*_configuration(options), pidfile=options.pidfile)
 
 
-def _configuration(options: argparse.Namespace) -> tuple[Callable[[], Corefile], Path]:
-    """What reads the Corefile, and the folder that its relative paths begin at."""
-    here = Path()
+def _configuration(options: argparse.Namespace) -> tuple[Callable[[], Corefile], Corefile | None]:
+    """What reads the Corefile, and what is served where that is empty."""
     if options.manifests:
-        text = manifests_corefile(options.manifests, options.zone, options.manifests_port)
-        return lambda: parser.parse(text, "--manifests", {}), here
+        zone = options.zone or _ZONE
+        port = _MANIFESTS_PORT if options.manifests_port is None else options.manifests_port
+        text = manifests_corefile(options.manifests, zone, port)
+        return lambda: parser.parse(text, "--manifests", {}), None
     path = options.conf or ("Corefile" if Path("Corefile").is_file() else None)
-    text = DEFAULT_COREFILE.format(port=options.port)
+    port = DNS_PORT if options.port is None else options.port
+    text = DEFAULT_COREFILE.format(port=port)
     default = parser.parse(text, "default Corefile", {})
     if path is None:
-        return lambda: default, here
+        return lambda: default, None
     content = sys.stdin.buffer.read() if path == "stdin" else b""
 
     def read() -> Corefile:
         if path == "stdin":
-            corefile = parser.parse(content, path, os.environ, options.port)
-        else:
-            corefile = parser.load(path, os.environ, options.port)
-        return corefile if corefile.blocks else default
+            return parser.parse(content, path, os.environ, port)
+        return parser.load(path, os.environ, port)
 
-    return read, here
+    return read, default
 
 
 def manifests_corefile(directory: str, zone: str, port: int) -> str:
@@ -121,39 +158,49 @@ def manifests_corefile(directory: str, zone: str, port: int) -> str:
     return _MANIFESTS.format(directory=quoted, zone=zone, port=port)
 
 
-def _run(read: Callable[[], Corefile], folder: Path, pidfile: str | None) -> int:
+def _run(read: Callable[[], Corefile], default: Corefile | None, pidfile: str | None) -> int:
+    from kdns.frontend.sockets import raise_descriptor_limit  # noqa: PLC0415 - as below
     from kdns.server import StartError  # noqa: PLC0415 - each command imports what it needs
 
+    # A thread that reads manifests gives way to queries at once.
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    raise_descriptor_limit()
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(_until_stopped(read, folder, pidfile))
+            runner.run(_until_stopped(read, default, pidfile))
     except StartError as error:
         _log.error("%s", error)
         return 1
     return 0
 
 
-async def _until_stopped(read: Callable[[], Corefile], folder: Path, pidfile: str | None) -> None:
+async def _until_stopped(
+    read: Callable[[], Corefile], default: Corefile | None, pidfile: str | None
+) -> None:
     from kdns.feeds import open_feed  # noqa: PLC0415 - as in `_run`
     from kdns.server import Server  # noqa: PLC0415
 
-    server = Server(read, folder, open_feed)
+    server = Server(read, Path(), open_feed, default)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     loop.add_signal_handler(signal.SIGUSR1, server.request_reload)
+    # CoreDNS lives on too: a terminal that closes sends the one, and habit the other.
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        loop.add_signal_handler(number, lambda: None)
     try:
         await server.start()
-        if pidfile:
-            _write_pidfile(Path(pidfile))
-        await server.run()
+        with _pidfile(Path(pidfile)) if pidfile else contextlib.nullcontext():
+            await server.run()
     except BaseException:
         # uvloop waits without end for what is still open.
         await server.close()
         raise
 
 
-def _write_pidfile(path: Path) -> None:
+@contextlib.contextmanager
+def _pidfile(path: Path) -> Iterator[None]:
+    """A file with the process ID for as long as the context lasts. Raises StartError."""
     from kdns.server import StartError  # noqa: PLC0415 - as in `_run`
 
     try:
@@ -162,6 +209,12 @@ def _write_pidfile(path: Path) -> None:
         raise StartError(
             f"cannot write the pidfile {path}: {error.strerror}: choose another place"
         ) from error
+    try:
+        yield
+    finally:
+        # It may be gone by now, or its folder not ours to change.
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

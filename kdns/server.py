@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import random
@@ -19,7 +20,7 @@ from kdns.cluster.source import Source
 from kdns.cluster_metrics import feed_metrics, object_metrics, programming_metrics
 from kdns.clusters import Clusters
 from kdns.corefile.parser import Corefile
-from kdns.corefile.tokens import CorefileError
+from kdns.corefile.tokens import CorefileError, Position
 from kdns.frontend.frontends import Frontends
 from kdns.frontend.http import HttpFrontends
 from kdns.frontend.interfaces import interfaces
@@ -57,13 +58,18 @@ class Server:
 
     `read` yields the Corefile as it is now and raises CorefileError; `folder` is what its relative
     paths begin at. `open_feed` makes the feed of a source, and raises FeedError or ValueError where
-    that cannot be.
+    that cannot be. `default` is what an empty Corefile stands for at the start.
     """
 
     def __init__(
-        self, read: Callable[[], Corefile], folder: Path, open_feed: Callable[[Source], Feed]
+        self,
+        read: Callable[[], Corefile],
+        folder: Path,
+        open_feed: Callable[[Source], Feed],
+        default: Corefile | None = None,
     ) -> None:
         self._read = read
+        self._default = default
         self._folder = folder
         self._traffic = Traffic()
         self._exposition = Exposition(self._traffic)
@@ -76,15 +82,20 @@ class Server:
         self._digest = ""
         self._ready: list[Ready] = []
         self._failed_reloads = 0
+        self._refused: tuple[str, str] | None = None
         self._probe = SelfProbe(time.perf_counter)
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._stopping = asyncio.Event()
+        self._hurrying = asyncio.Event()
 
     async def start(self) -> None:
         """Begin to serve. Raises StartError."""
         try:
-            await self._serve(self._read(), patient=True)
+            corefile = self._read()
+            if not corefile.blocks and self._default is not None:
+                corefile = self._default
+            await self._serve(corefile, patient=True)
         except _REFUSALS as error:
             raise StartError(str(error)) from error
         gc.collect()
@@ -102,30 +113,47 @@ class Server:
         lameduck = max((health.lameduck for health in self._plan.requests.health), default=0.0)
         if lameduck:
             _log.info("going down, and serving for another %gs", lameduck)
-            await asyncio.sleep(lameduck)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurrying.wait(), lameduck)
         await self.close()
 
     def stop(self) -> None:
-        """Let `run` come to its end."""
+        """Let `run` come to its end; called again, without what is left of `lameduck`."""
+        if self._stopping.is_set():
+            self._hurrying.set()
         self._stopping.set()
 
     def request_reload(self) -> None:
         """Read the Corefile again soon, and serve it if it is good."""
-        self._spawn(self.reload())
+        self._spawn(self.reload(asked=True))
 
-    async def reload(self) -> None:
-        """Read the Corefile again, and serve it if it is good and has changed."""
+    async def reload(self, *, asked: bool = False) -> None:
+        """Read the Corefile again, and serve it if it is good and has changed.
+
+        One that is refused is tried again each time, as a port may come free or a folder appear,
+        and counted and logged once for what it says and the reason, or each time it is `asked` for.
+        """
         async with self._reloading:
+            if asked:
+                self._refused = None
+            digest = ""
             try:
                 corefile = self._read()
-                if corefile.digest() == self._digest:
-                    return
-                await self._serve(corefile, patient=False)
+                digest = corefile.digest()
+                if digest != self._digest:
+                    _refuse_empty(corefile)
+                    await self._serve(corefile, patient=False)
+                    _reload_log.info("running configuration SHA512 = %s", self._digest)
             except _REFUSALS as error:
-                self._failed_reloads += 1
-                _reload_log.error("the Corefile was not taken over, what ran goes on: %s", error)
+                refused = digest, str(error)
+                if refused != self._refused:
+                    self._refused = refused
+                    self._failed_reloads += 1
+                    _reload_log.error(
+                        "the Corefile was not taken over, what ran goes on: %s", error
+                    )
             else:
-                _reload_log.info("running configuration SHA512 = %s", self._digest)
+                self._refused = None
 
     async def close(self) -> None:
         """Stop serving, after answers to what has arrived."""
@@ -161,6 +189,8 @@ class Server:
         await self._http.serve(by_place, http_sockets)
         self._probe.place = next((health.address for health in wanted.requests.health), None)
         self._plan, self._ready, self._digest = wanted, ready, corefile.digest()
+        for notice in corefile.notices:
+            _log.warning("%s", notice)
         await self._clusters.retire(self._clusters.sources() - facilities.used)
 
     async def _watch_corefile(self) -> None:
@@ -191,6 +221,15 @@ class Server:
             yield from feed_metrics(feeds, time.monotonic())
         if self._probe.place is not None:
             yield from health_metrics(self._probe.durations, self._probe.failures)
+
+
+def _refuse_empty(corefile: Corefile) -> None:
+    """Raise CorefileError for nothing to serve: a file is empty for a while as it is written."""
+    if not corefile.blocks:
+        raise CorefileError(
+            "the Corefile is empty: write a server block, or start again to serve the default",
+            Position(corefile.files[0].path),
+        )
 
 
 class _Facilities:

@@ -175,6 +175,14 @@ def test_version(run, flag: str) -> None:
     assert "python3" in out[1]
 
 
+@pytest.mark.parametrize("flag", ["-h", "-help", "--help"])
+def test_help(run, flag: str) -> None:
+    code, out, err = run(flag)
+    assert (code, err) == (0, [])
+    assert out[0].startswith("usage: kdns ")
+    assert any("-dns.port" in line for line in out)
+
+
 def test_plugins(run) -> None:
     assert run("-plugins") == (0, [f"dns.{name}" for name in NAMES], [])
 
@@ -188,6 +196,10 @@ def test_plugins(run) -> None:
         (["-dns.port", "x"], "'x' is no port"),
         (["-conf"], "expected one argument"),
         (["--manifests", "d", "--zone", "a..b"], "'a..b' has an empty label: give a domain"),
+        (["--port", "1053"], "--port has no effect without --manifests: write -dns.port"),
+        (["--zone", "a"], "--zone has no effect without --manifests"),
+        (["--manifests", "d", "-conf", "c"], "-conf has no effect with --manifests"),
+        (["--manifests", "d", "-dns.port", "0"], "-dns.port has no effect with --manifests"),
         (["check", "a", "b"], "unrecognized arguments: b"),
         (["records"], "the following arguments are required: DIR"),
         (["records", "d", "--output", "xml"], "invalid choice: 'xml'"),
@@ -204,7 +216,7 @@ def test_words_that_make_no_sense(run, words: list[str], says: str) -> None:
 @pytest.mark.parametrize(
     ("corefile", "says"),
     [
-        (None, "[ERROR] Corefile:1:1: the Corefile cannot be read"),
+        (None, "[ERROR] Corefile: the Corefile cannot be read"),
         (". {\n nonsense\n}", "[ERROR] Corefile:2:2: there is no plugin 'nonsense'"),
         (". {", "[ERROR] Corefile:1:"),
         (b"\xff\xfe", "[ERROR] Corefile:1:1: "),
@@ -264,11 +276,26 @@ GOOD = ". {\n errors\n whoami\n}"
             [],
             ["Corefile:4:13: 'a.b' is no namespace"],
         ),
-        (None, 1, [], ["Corefile"]),
+        (None, 1, [], ["Corefile: the Corefile cannot be read (No such file or directory)"]),
         ("example..org {\n whoami\n}", 1, [], ["Corefile:1:1: "]),
         ("exa$mple.org {\n whoami\n}", 0, ["Corefile is good"], ["Corefile:1:1: "]),
+        (
+            "exa$mple.org {\n nonsense\n}",
+            1,
+            [],
+            ["Corefile:2:2: there is no plugin", "Corefile:1:1: zone "],
+        ),
+        (
+            ". {\n whoami#odd",
+            1,
+            [],
+            ["Corefile:1:3: this '{' is never closed", "Corefile:2:2: '#odd' is left out"],
+        ),
     ],
-    ids=["good", "plugin", "bind", "namespace", "missing", "zone", "notice"],
+    ids=[
+        *("good", "plugin", "bind", "namespace", "missing", "zone", "notice"),
+        *("plugin and notice", "syntax and notice"),
+    ],
 )
 def test_check(run, tmp_path, corefile, code, out, err) -> None:
     if corefile is not None:
@@ -306,8 +333,34 @@ def test_the_default_corefile(launch, free_port) -> None:
 @pytest.mark.parametrize("content", ["", "# nothing\n"])
 def test_an_empty_corefile_is_the_default_one(launch, tmp_path, free_port, content) -> None:
     (tmp_path / "Corefile").write_text(content)
-    launch("-dns.port", free_port).says(f"listening on dns://:{free_port}")
+    process = launch("-p", free_port)
+    process.says(f"listening on dns://:{free_port}")
     assert ask(free_port).additional
+
+
+def test_a_corefile_that_becomes_empty_is_not_taken_over(launch, tmp_path, free_port) -> None:
+    corefile = tmp_path / "Corefile"
+    corefile.write_text(". {\n bind 127.0.0.1\n any\n}")
+    process = launch("-dns.port", free_port)
+    process.says("listening")
+    corefile.write_text("")
+    process.signal(signal.SIGUSR1)
+    assert process.says("plugin/reload").endswith(
+        "what ran goes on: Corefile: the Corefile is empty: write a server block, or start again to"
+        " serve the default"
+    )
+    assert answers(free_port, "web.", "ANY")
+
+
+def test_notices_are_logged(launch, tmp_path, free_port) -> None:
+    corefile = tmp_path / "Corefile"
+    corefile.write_text(". {\n bind 127.0.0.1\n whoami\n}#odd")
+    process = launch("-dns.port", free_port)
+    assert process.says("[WARNING]").startswith("[WARNING] Corefile:4:1: '#odd' is left out")
+    process.says("listening")
+    corefile.write_text(". {\n bind 127.0.0.1\n any\n}#other")
+    process.signal(signal.SIGUSR1)
+    assert process.says("[WARNING]").startswith("[WARNING] Corefile:4:1: '#other' is left out")
 
 
 def test_a_corefile_in_this_folder(launch, tmp_path, free_port) -> None:
@@ -335,6 +388,7 @@ def test_quiet_and_the_pidfile(launch, tmp_path, free_port) -> None:
     process.signal(signal.SIGTERM)
     assert process.ends() == 0
     assert process.lines == []
+    assert not pidfile.exists()
 
 
 def test_sigusr1(launch, tmp_path, free_port) -> None:
@@ -440,6 +494,29 @@ def test_a_link_local_address(launch, namespace, tmp_path, bind: str, hosts: lis
             timeout=PATIENCE,
         )
         assert asked.stdout.count("ANY obsoleted") == 2
+    process.signal(signal.SIGTERM)
+    assert process.ends() == 0
+
+
+def test_sigterm_again_in_the_lameduck(launch, tmp_path, free_port) -> None:
+    (tmp_path / "Corefile").write_text(
+        ". {\n bind 127.0.0.1\n whoami\n health 127.0.0.1:0 {\n lameduck 1h\n }\n}"
+    )
+    process = launch("-dns.port", free_port)
+    process.says("listening")
+    process.signal(signal.SIGTERM)
+    process.says("going down, and serving for another 3600s")
+    process.signal(signal.SIGINT)
+    assert process.ends() == 0
+
+
+def test_signals_that_do_nothing(launch, tmp_path, free_port) -> None:
+    (tmp_path / "Corefile").write_text(". {\n bind 127.0.0.1\n whoami\n}")
+    process = launch("-dns.port", free_port)
+    process.says("listening")
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        process.signal(number)
+        assert ask(free_port).additional
     process.signal(signal.SIGTERM)
     assert process.ends() == 0
 

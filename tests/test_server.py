@@ -345,6 +345,40 @@ async def test_a_bad_corefile_is_refused_whole(
     assert (await ask(one, qtype="ANY"))[1] != ['"ANY obsoleted" "See RFC 8482"']
 
 
+async def test_a_refusal_is_counted_and_logged_once(start, ports, caplog) -> None:
+    one, two, metrics, _ = ports
+    page = f"prometheus 127.0.0.1:{metrics}"
+    good = block(one, "whoami", page)
+
+    async def refused():
+        logged = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert (await scrape(metrics))["coredns_reload_failed_total", ()] == len(logged)
+        return len(logged)
+
+    running = await start(good)
+    for corefile, count in (
+        (block(one, "nonsense"), 1),
+        (block(one, "other"), 2),
+        ("", 3),
+        (good, 3),
+        ("", 4),
+    ):
+        for _ in range(3):
+            await running.reload(corefile)
+            assert await refused() == count
+    with socket.create_server(("127.0.0.1", two)):
+        for more, count in (("any", 5), ("errors", 6)):
+            wanted = good + block(two, more)
+            for _ in range(3):
+                await running.reload(wanted)
+                assert await refused() == count
+        await running.server.reload(asked=True)
+        assert await refused() == 7
+    await running.reload(wanted)
+    assert await refused() == 7
+    assert not is_free(two)
+
+
 class Hammer(threading.Thread):
     """A client that asks without a pause, beside the server's loop, and notes what is lost."""
 
