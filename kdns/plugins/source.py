@@ -92,11 +92,6 @@ def _refuse_contradictions(directive: Directive, source: Source) -> None:
             "service_range is for manifests, an API server gives addresses itself: take it out",
             directive.position,
         )
-    if source.zonal and source.snapshot is not None:
-        raise CorefileError(
-            "a snapshot does not keep the zones that zonal answers by: take one of the two out",
-            directive.position,
-        )
     if source.zonal and not source.selection.endpoints:
         raise CorefileError(
             "zonal answers from endpoints and noendpoints keeps none: take one of the two out",

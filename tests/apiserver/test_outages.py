@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from tests.apiserver.conftest import path_of
 from tests.apiserver.serving import Hammer, Kdns, corefile
 
 STALE, NOT_READY = 3, 14
@@ -144,6 +145,29 @@ async def test_warm_start(own, made, etcd_of, tmp_path):
         assert made.answers(kdns, "known")
         await made.make("since")
         kdns.until(lambda: made.answers(kdns, "since"))
+
+
+async def test_warm_start_by_zone(own, cluster_of, tmp_path):
+    """The zones of endpoints are in a snapshot too."""
+    cluster = cluster_of(own)
+    where = {"name": "zonal", "namespace": "default"}
+    body = {"metadata": where, "spec": {"clusterIP": "None", "ports": [{"port": 80}]}}
+    await cluster.create(SERVICES, body)
+    endpoints = [
+        {"addresses": [f"10.1.0.{n}"], "zone": zone} for n, zone in enumerate(("one", "two"))
+    ]
+    labels = {"kubernetes.io/service-name": "zonal"}
+    part = {"metadata": {**where, "labels": labels}, "addressType": "IPv4", "endpoints": endpoints}
+    await cluster.create(path_of("EndpointSlice", "default"), part)
+    text = corefile(f"kubeconfig {own.kubeconfig}", "zonal", f"snapshot {tmp_path}/records")
+    with Kdns(tmp_path, text) as kdns:
+        kdns.until(lambda: kdns.found("two.pin._zone.zonal.default.svc") == {"10.1.0.1"})
+        kdns.end()
+    own.kill("kube-apiserver")
+    with Kdns(tmp_path, text) as kdns:
+        for zone, address in (("one", "10.1.0.0"), ("two", "10.1.0.1")):
+            name = f"{zone}.pin._zone.zonal.default.svc"
+            assert (kdns.found(name), kdns.error(name)) == ({address}, STALE)
 
 
 async def test_history_compacted(own, made, etcd_of, tmp_path):
