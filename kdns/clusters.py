@@ -154,8 +154,11 @@ class Clusters:
                 self._time(event, store)
             return touched
 
-        if cluster.feed is not None:
-            await follow(cluster.feed, apply, self._forget, self._clock)
+        try:
+            if cluster.feed is not None:
+                await follow(cluster.feed, apply, self._forget, self._clock)
+        except Exception:  # noqa: BLE001 - whatever it was, what is served stays, and somebody hears
+            _log.exception("following the cluster's objects failed")
         _log.error("the feed of the cluster's objects has ended: records stay as they are")
 
     def _time(self, event: Upsert, store: Store) -> None:
