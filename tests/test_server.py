@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import threading
@@ -343,6 +344,25 @@ async def test_a_bad_corefile_is_refused_whole(
     await running.server.reload()
     assert (await scrape(metrics))["coredns_reload_failed_total", ()] == 1
     assert (await ask(one, qtype="ANY"))[1] != ['"ANY obsoleted" "See RFC 8482"']
+
+
+async def test_a_port_refused_to_listeners_changes_nothing(start, ports, monkeypatch) -> None:
+    one, two, health, _ = ports
+    running = await start(block(one, "any"))
+    serving = dict(running.server._frontends._serving)
+    for more in (block(two, "whoami"), block(one, f"health 127.0.0.1:{health}", zone="org")):
+        with monkeypatch.context() as patch:
+
+            def listen(*_):
+                raise OSError(errno.EADDRINUSE, "Address already in use")
+
+            patch.setattr(socket.socket, "listen", listen)
+            await running.reload(block(one, "whoami") + more)
+        assert running.server._frontends._serving == serving
+        assert (await ask(one, qtype="ANY"))[1] == ['"ANY obsoleted" "See RFC 8482"']
+        assert is_free(two)
+    await running.reload(block(one, "whoami") + block(two, "whoami"))
+    assert not is_free(two)
 
 
 async def test_a_refusal_is_counted_and_logged_once(start, ports, caplog) -> None:
