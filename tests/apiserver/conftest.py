@@ -110,7 +110,7 @@ class ControlPlane:
         self._start("etcd", "--data-dir", "etcd", "--unsafe-no-fsync", *clients, *peers, *cluster)
 
     def start_apiserver(self) -> None:
-        """Until it is ready."""
+        """Until it is ready, and has a Service of its own."""
         self._start(
             "kube-apiserver",
             *("--etcd-servers", self.etcd_url, "--endpoint-reconciler-type", "none"),
@@ -152,14 +152,20 @@ class ControlPlane:
             )
 
     def _ready(self) -> bool:
+        # It makes its own Service a moment after it says that it is ready.
+        own = "/api/v1/namespaces/default/services/kubernetes"
+        return all(" 200 " in self._status(path) for path in ("/readyz", own))
+
+    def _status(self, path: str) -> str:
+        """The first line of an answer, "" where there is none."""
         try:
             raw = socket.create_connection(("127.0.0.1", self.port), timeout=5)
             with raw, self.tls.wrap_socket(raw, server_hostname="127.0.0.1") as connection:
-                connection.sendall(b"GET /readyz HTTP/1.0\r\nHost: x\r\n\r\n")
+                connection.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
                 answer = b"".join(iter(lambda: connection.recv(4096), b""))
         except OSError:
-            return False
-        return answer.endswith(b"ok")
+            return ""
+        return answer.decode().partition("\r\n")[0]
 
     def _issue(self, name: str, certificate: trustme.LeafCert) -> None:
         certificate.private_key_pem.write_to_path(str(self.folder / f"{name}.key"))
