@@ -15,6 +15,7 @@ import platform
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,8 @@ _log: Final = logging.getLogger("kdns")
 
 _SWITCH_INTERVAL: Final = 0.0005
 
+_MAX_TTL: Final = 2**31 - 1  # RFC 2181 §8
+
 DEFAULT_COREFILE: Final = ".:{port} {{\n  whoami\n  log\n}}\n"
 """What CoreDNS serves where there is no Corefile, or nothing in it."""
 
@@ -42,7 +45,7 @@ _MANIFESTS: Final = """\
   loadbalance
   kubernetes {zone} in-addr.arpa ip6.arpa {{
     manifests {directory}
-    pods verified
+    pods verified{ranges}
   }}
 }}
 """
@@ -87,6 +90,7 @@ def _server_arguments() -> argparse.ArgumentParser:
     flag("version", action="store_true", help="show the version")
     flag("plugins", action="store_true", help="list the plugins in the order they are asked")
     flag("manifests", metavar="DIR", help="serve the names of a folder of manifests, on loopback")
+    _take_service_ranges(arguments)
     flag("zone", type=_zone, help=f"the cluster's zone, with --manifests (default: {_ZONE})")
     arguments.add_argument(
         "--port",
@@ -110,6 +114,8 @@ def _without_effect(options: argparse.Namespace) -> str | None:
         return "--port has no effect without --manifests: write -dns.port"
     if options.zone:
         return "--zone has no effect without --manifests: write the zone into the Corefile"
+    if options.service_range:
+        return "--service-range has no effect without --manifests: write it into the Corefile"
     return None
 
 
@@ -134,7 +140,7 @@ def _configuration(options: argparse.Namespace) -> tuple[Callable[[], Corefile],
     if options.manifests:
         zone = options.zone or _ZONE
         port = _MANIFESTS_PORT if options.manifests_port is None else options.manifests_port
-        text = manifests_corefile(options.manifests, zone, port)
+        text = manifests_corefile(options.manifests, zone, port, options.service_range)
         return lambda: parser.parse(text, "--manifests", {}), None
     path = options.conf or ("Corefile" if Path("Corefile").is_file() else None)
     port = DNS_PORT if options.port is None else options.port
@@ -152,10 +158,13 @@ def _configuration(options: argparse.Namespace) -> tuple[Callable[[], Corefile],
     return read, default
 
 
-def manifests_corefile(directory: str, zone: str, port: int) -> str:
+def manifests_corefile(
+    directory: str, zone: str, port: int, service_ranges: Sequence[str] = ()
+) -> str:
     """The Corefile that `--manifests` stands for: a folder's names on loopback addresses."""
     quoted = '"' + directory.replace('"', '\\"') + '"'
-    return _MANIFESTS.format(directory=quoted, zone=zone, port=port)
+    ranges = "".join(f"\n    service_range {each}" for each in service_ranges)
+    return _MANIFESTS.format(directory=quoted, zone=zone, port=port, ranges=ranges)
 
 
 def _run(read: Callable[[], Corefile], default: Corefile | None, pidfile: str | None) -> int:
@@ -243,7 +252,7 @@ def _check(words: Sequence[str]) -> int:
 
 
 def _records(words: Sequence[str]) -> int:
-    from kdns.cluster.manifests import ManifestError  # noqa: PLC0415 - as in `_check`
+    from kdns.cluster.manifests import ManifestError, Settings  # noqa: PLC0415 - as in `_check`
     from kdns.manifest_records import ZONE_TTL, manifest_records  # noqa: PLC0415
     from kdns.recordtext import FORMS, records  # noqa: PLC0415
 
@@ -253,15 +262,25 @@ def _records(words: Sequence[str]) -> int:
     )
     arguments.add_argument("manifests", metavar="DIR")
     arguments.add_argument("--zone", type=_zone, default="cluster.local")
-    arguments.add_argument("--ttl", type=int, default=ZONE_TTL, metavar="SECONDS")
+    arguments.add_argument("--ttl", type=_ttl, default=ZONE_TTL, metavar="SECONDS")
+    _take_service_ranges(arguments)
     arguments.add_argument("--output", choices=tuple(FORMS), default="table")
     options = arguments.parse_args(words)
     try:
-        found, errors = manifest_records(Path(options.manifests), options.zone, options.ttl)
+        settings = Settings.of(options.service_range)
+    except ValueError as error:
+        arguments.error(f"argument --service-range: {error}")
+    try:
+        found, errors = manifest_records(
+            Path(options.manifests), options.zone, options.ttl, settings
+        )
     except ManifestError as error:
         print(error, file=sys.stderr)
         return 1
-    print(FORMS[options.output](records(found)), end="")
+    try:
+        print(FORMS[options.output](records(found)), end="", flush=True)
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for wrong in errors:
         print(wrong, file=sys.stderr)
     return 1 if errors else 0
@@ -277,6 +296,32 @@ def _port(text: str) -> int:
     if text.isdecimal() and int(text) <= 65535:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
+
+
+def _ttl(text: str) -> int:
+    if text.isascii() and text.isdecimal() and int(text) <= _MAX_TTL:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no TTL: give 0 to {_MAX_TTL} seconds")
+
+
+def _take_service_ranges(arguments: argparse.ArgumentParser) -> None:
+    arguments.add_argument(
+        "--service-range",
+        action="append",
+        default=[],
+        type=_cidr,
+        metavar="CIDR",
+        help="range of the ClusterIPs of manifests; again for the other address family",
+    )
+
+
+def _cidr(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no range of addresses: give one such as 10.96.0.0/16"
+        ) from None
 
 
 def _zone(text: str) -> str:
