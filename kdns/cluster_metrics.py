@@ -46,6 +46,21 @@ def object_metrics(rejected: int, manifests: tuple[int, int] | None) -> Iterator
     )
 
 
+def snapshot_metrics(failures: int, saved_at: float, now: float) -> Iterator[Metric]:
+    """`kdns_snapshot_…`: trouble with files, and how old what is in them is; Unix times."""
+    yield CounterMetricFamily(
+        "kdns_snapshot_failures",
+        "Counter of snapshots that could not be written, read or used.",
+        value=failures,
+    )
+    if saved_at:
+        yield GaugeMetricFamily(
+            "kdns_snapshot_age_seconds",
+            "Seconds since records were last saved; they are when they have changed.",
+            value=now - saved_at,
+        )
+
+
 def feed_metrics(feeds: Iterable[FeedStats], now: float) -> Iterator[Metric]:
     """Everything about some feeds. `now` is by the clock of their `Timing`, in seconds.
 

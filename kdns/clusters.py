@@ -81,6 +81,11 @@ class Clusters:
         found = (_stats(cluster) for cluster in self._clusters.values())
         return [stats for stats in found if stats is not None]
 
+    def snapshots(self) -> list[SnapshotFile]:
+        """The files that records outlive a restart in."""
+        files = (cluster.snapshot for cluster in self._clusters.values())
+        return [file for file in files if file is not None]
+
     def rejected(self) -> int:
         """Objects, and parts of objects, that the stores could not serve."""
         return sum(cluster.store.rejected for cluster in self._clusters.values())

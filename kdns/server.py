@@ -17,7 +17,7 @@ from prometheus_client.core import Metric
 
 from kdns.cluster.feed import Feed, FeedError
 from kdns.cluster.source import Source
-from kdns.cluster_metrics import feed_metrics, object_metrics, programming_metrics
+from kdns.cluster_metrics import feed_metrics, object_metrics, programming_metrics, snapshot_metrics
 from kdns.clusters import Clusters
 from kdns.corefile.parser import Corefile
 from kdns.corefile.tokens import CorefileError, Position
@@ -215,6 +215,11 @@ class Server:
         yield from socket_metrics(sockets.unsent(), sockets.dropped(), sockets.refused())
         if self._clusters.sources():
             yield from object_metrics(self._clusters.rejected(), self._clusters.manifest_counts())
+        snapshots = self._clusters.snapshots()
+        if snapshots:
+            failures = sum(file.failures for file in snapshots)
+            saved_at = min(file.saved_at for file in snapshots)
+            yield from snapshot_metrics(failures, saved_at, time.time())
         feeds = self._clusters.feeds()
         if feeds:
             yield from programming_metrics(self._clusters.programming)

@@ -6,6 +6,7 @@ import pytest
 
 from kdns.cluster.feed import Synced, Upsert
 from kdns.cluster.objects import Metadata, Namespace, Service, ServiceSpec
+from kdns.cluster_metrics import snapshot_metrics
 from kdns.records.store import Store
 from kdns.snapshots import SnapshotFile
 
@@ -85,6 +86,24 @@ async def test_a_folder_that_is_not_there_is_no_end(tmp_path, caplog) -> None:
     await file.save(store())
     assert file.failures == 1
     assert "cannot be written: No such file or directory" in caplog.messages[-1]
+
+
+async def test_metrics(file, tmp_path) -> None:
+    await file.save(store())
+    assert samples(file) == {"kdns_snapshot_failures_total": 0, "kdns_snapshot_age_seconds": 60}
+    (tmp_path / "records").write_bytes(b"")
+    file.load(Store(clock=lambda: 0))
+    assert samples(file)["kdns_snapshot_failures_total"] == 1
+
+
+def samples(file):
+    families = snapshot_metrics(file.failures, file.saved_at, file.saved_at + 60)
+    return {
+        sample.name: round(sample.value)
+        for family in families
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
 
 
 async def test_what_was_there_stays_when_writing_fails(file, tmp_path, monkeypatch) -> None:
