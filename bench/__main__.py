@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from bench import chart
 from bench.dataset import FULL, generate
+from bench.options import some_of, two_cores
 from bench.report import Results, tables
 from bench.run import EXTRAS, Plan, run
 from bench.scenarios import SCENARIOS
-from bench.servers import KDNS, SERVERS, Cores
+from bench.servers import KDNS, SERVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 QUICK_SECONDS = 0.5
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status is 1 where a server failed, or kdns answered wrongly or lost queries."""
     options = _options(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the servers are stopped too
-    cores = _cores()
+    cores = two_cores()
     os.sched_setaffinity(0, [cores.load])
     plan = Plan(options.only, options.servers, options.rounds, options.seconds, options.seed, cores)
     results = Results(
@@ -60,14 +61,14 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     servers = [server.name for server in SERVERS]
     parser.add_argument(
         "--only",
-        type=_some_of(measured),
+        type=some_of(measured),
         default=measured,
         metavar="SCENARIO,...",
         help=f"some of {', '.join(measured)} (all)",
     )
     parser.add_argument(
         "--servers",
-        type=_some_of(servers),
+        type=some_of(servers),
         default=servers,
         metavar="SERVER,...",
         help=f"some of {', '.join(servers)} (all that are installed)",
@@ -85,24 +86,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.rounds < 1 or options.seconds <= 0:
         parser.error("--rounds and --seconds must be above zero")
     return options
-
-
-def _some_of(known: list[str]) -> Callable[[str], list[str]]:
-    def names(text: str) -> list[str]:
-        chosen = text.split(",")
-        if unknown := [name for name in chosen if name not in known]:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(known)}")
-        return chosen
-
-    return names
-
-
-def _cores() -> Cores:
-    """The first two cores this process may use. Exits where there is only one."""
-    usable = sorted(os.sched_getaffinity(0))
-    if len(usable) < 2:
-        sys.exit("two cores are needed: one for the server, one for the load")
-    return Cores(*usable[:2])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _SCHEDULED = 2  # CPUCLOCK_SCHED of clock_getcpuclockid(3): all the time a process has run
-_POLL = 0.02  # seconds
+_POLL = 0.005  # seconds
 _PATIENCE = 0.5  # seconds
 _SOA_OF_THE_CLUSTER = bytes.fromhex("2a2a00000001000000000000") + b"\7cluster\5local\0\0\6\0\1"
 
@@ -102,6 +102,7 @@ class ServerProcess:
                 start_new_session=True,
             )
         self.pid = self._child.pid
+        _keep_priority(self.pid)
 
     def __enter__(self) -> Self:
         return self
@@ -167,6 +168,14 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 self._child.kill()
         return self._child.wait()
+
+
+def _keep_priority(pid: int) -> None:
+    """Give a new session the priority that ours has among sessions (autogroups of sched(7))."""
+    ours = _read(Path("/proc/self/autogroup")).rpartition(" ")[2].strip()
+    if ours not in {"", "0"}:
+        with suppress(OSError):
+            Path(f"/proc/{pid}/autogroup").write_text(ours)
 
 
 def _kill(pid: int, with_signal: int) -> None:
