@@ -76,7 +76,7 @@ def canonical(packet: bytes) -> Canonical | None:
 
 
 def _ordinary(fixed: bytes) -> bytes | None:
-    """An OPT record up to its length that has the same answers and is one of few."""
+    """An OPT record up to its length that has the same answers, with a payload of 512 to 1232."""
     if len(fixed) != 9 or fixed[:3] != b"\0\0\x29" or fixed[6]:
         return None
     edns = Edns(fixed[3] << 8 | fixed[4], 0, bool(fixed[7] & 0x80))

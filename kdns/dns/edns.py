@@ -11,8 +11,6 @@ UDP_PAYLOAD: Final = 1232
 PLAIN_PAYLOAD: Final = 512
 """Largest UDP reply to a query without EDNS, in bytes (RFC 1035 §4.2.1)."""
 
-_SIZES: Final = (UDP_PAYLOAD, 1220, 1200, 1024, 768)
-
 _COOKIE: Final = 10
 _EXTENDED_ERROR: Final = 15
 _ERROR_TEXT: Final = 200  # bytes: they fit into the smallest reply, beside the longest name
@@ -30,11 +28,8 @@ class Edns(NamedTuple):
     options: bytes = b""
 
     def udp_limit(self) -> int:
-        """Largest UDP reply for this asker in bytes (RFC 6891 §6.2.3).
-
-        One of a few sizes at or below `payload`, so that askers have few different answers.
-        """
-        return next((size for size in _SIZES if size <= self.payload), PLAIN_PAYLOAD)
+        """Largest UDP reply for this asker in bytes (RFC 6891 §6.2.3)."""
+        return max(PLAIN_PAYLOAD, min(self.payload, UDP_PAYLOAD))
 
 
 def parse_opt(fixed: bytes, options: bytes) -> Edns | None:
