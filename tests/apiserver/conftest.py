@@ -473,6 +473,7 @@ def kubeconfig(request: pytest.FixtureRequest) -> Path:
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession() as made:
         yield made
+    await asyncio.sleep(0)  # what is cut closes its socket at the loop's next turn
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -91,6 +92,8 @@ class Client:
 
     async def close(self) -> None:
         await self._session.close()
+        # Connections that are cut close their sockets at the loop's next turn.
+        await asyncio.sleep(0)
 
     async def _answer(
         self, path: str, parameters: Mapping[str, str], accept: str
