@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,12 +19,13 @@ _MIB = 1 << 20
 
 
 class Memory(NamedTuple):
-    """Resident bytes when ready, at the most, and after so many relists."""
+    """Resident bytes when ready, at the most, and after relists; `backs` has the seconds from the
+    API server being back until each of them was answered."""
 
     ready: int
     peak: int
-    relists: int = 0
     after: int | None = None
+    backs: Sequence[float] = ()
 
 
 @dataclass
@@ -128,7 +129,8 @@ LINES = [
         0.75,
         True,
     ),
-    Line("relists since", _of("memory", lambda m: m.relists), ".0f"),
+    Line("relists since", _of("memory", lambda m: len(m.backs) or None), ".0f"),
+    Line("relists: longest, s", _of("memory", lambda m: max(m.backs, default=None)), ".1f"),
     Line("resident after relists, MiB", _of("memory", _after), ".0f"),
     Line("resident after relists, times", _of("memory", _grown), ".2f", "1.3 after 10", 1.3),
     Line("resident at the most, MiB", _of("memory", lambda m: m.peak / _MIB), ".0f"),

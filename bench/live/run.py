@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.live.latency import Pace, latency
-from bench.live.relist import await_answer, marker, relist_under_load, write
+from bench.live.relist import NOT_LISTED, await_answers, marker, relist_under_load, write
 from bench.live.replies import Asked, asked
 from bench.live.report import Memory
 from bench.live.servers import installed
@@ -147,29 +147,27 @@ class _Run:
             for server, one in started.items():
                 ready = settled_bytes(one.process)
                 self._results.memory[server.name] = Memory(ready, one.process.peak_bytes())
-            if plane is None:
-                return
-            for _ in range(self._plan.relists):
+            if plane is not None:
                 self._relist_all(plane, started)
-            for server, one in started.items():
-                memory = self._results.memory[server.name]
-                after, peak = settled_bytes(one.process), one.process.peak_bytes()
-                self._results.memory[server.name] = memory._replace(
-                    relists=self._plan.relists, after=after, peak=peak
-                )
 
     def _relist_all(self, plane: ControlPlane, started: dict[Server, CorefileServer]) -> None:
-        """Leaves those out that do not come back."""
-        mark = self._mark()
-        plane.pause_apiserver()
-        write(plane, mark)
-        plane.replace_apiserver([self._plan.cores.load])
-        for server in list(started):
-            one = started.pop(server)
-            with self._failing(MEMORY, server):
-                back = await_answer(one.port, mark)
-                _say(f"{MEMORY} {server.name}: listed again after {back:.1f} s")
-                started[server] = one
+        backs: dict[str, list[float]] = {server.name: [] for server in started}
+        for _ in range(self._plan.relists):
+            mark = self._mark()
+            plane.pause_apiserver()
+            write(plane, mark)
+            plane.replace_apiserver([self._plan.cores.load])
+            ports = {server.name: one.port for server, one in started.items()}
+            for name, seconds in await_answers(ports, mark).items():
+                _say(f"{MEMORY} {name}: listed again after {seconds:.1f} s")
+                backs[name].append(seconds)
+        for server, one in started.items():
+            name = server.name
+            if len(backs[name]) < self._plan.relists:
+                self._results.failures.append(f"{MEMORY}, {name}: {NOT_LISTED}")
+            self._results.memory[name] = self._results.memory[name]._replace(
+                after=settled_bytes(one.process), peak=one.process.peak_bytes(), backs=backs[name]
+            )
 
     def _start(self, server: Server) -> CorefileServer:
         _say(f"starting {server.name}")

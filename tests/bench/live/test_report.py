@@ -15,8 +15,8 @@ def results() -> Results:
     found = Results({}, {"kdns": "kdns-1", "coredns": "CoreDNS-1"})
     found.starts = {"kdns": [0.9, 0.6, 0.7], "coredns": [0.5, 0.4, 0.6]}
     found.memory = {
-        "kdns": Memory(100 << 20, 150 << 20, 4, 140 << 20),
-        "coredns": Memory(200 << 20, 400 << 20, 4, 370 << 20),
+        "kdns": Memory(100 << 20, 150 << 20, 140 << 20, [1.0, 6.5]),
+        "coredns": Memory(200 << 20, 400 << 20, 370 << 20, [2.0, 3.0]),
     }
     found.at_rest = {"kdns": BETTER, "coredns": WORSE}
     found.busy = {"kdns": WORSE._replace(wrong={"what never was": 2}), "coredns": BETTER}
@@ -32,6 +32,8 @@ def results() -> Results:
     [
         ("start to ready, s", ("0.70", "0.50"), True),
         ("resident when ready, MiB", ("100", "200"), True),
+        ("relists since", ("2", "2"), None),
+        ("relists: longest, s", ("6.5", "3.0"), None),
         ("resident after relists, MiB", ("140", "370"), None),
         ("resident after relists, times", ("1.40", "1.85"), False),
         ("commit to answer at rest: 50 %, ms", ("0.50", "0.60"), True),
