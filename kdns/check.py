@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 from kdns.cluster.source import Source
 from kdns.clusters import new_store
 from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError, Notice
+from kdns.dns.reply import Reply
 from kdns.frontend.interfaces import interfaces
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
 from kdns.records.store import Store
+from kdns.telemetry.series import SeriesRegistry
 
 
 def findings(corefile: str, default_port: int) -> tuple[list[str], list[str]]:
@@ -32,8 +34,17 @@ def findings(corefile: str, default_port: int) -> tuple[list[str], list[str]]:
 class _Unstarted:
     """Facilities of a process that serves nothing: every store stays empty."""
 
+    def __init__(self) -> None:
+        self.series = SeriesRegistry()
+
     def store(self, source: Source) -> Store:
         return new_store(source)
+
+    def spawn(self, _: Awaitable[Reply]) -> bool:
+        return False
+
+    def forget_answers(self) -> None:
+        pass
 
     def age(self, _: Source) -> float:
         return 0.0

@@ -8,7 +8,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -21,9 +21,9 @@ from kdns.cluster_metrics import feed_metrics, object_metrics, programming_metri
 from kdns.clusters import Clusters
 from kdns.corefile.parser import Corefile
 from kdns.corefile.tokens import CorefileError, Position
+from kdns.facilities import Chores, Facilities
 from kdns.frontend.frontends import Frontends
 from kdns.frontend.http import HttpFrontends
-from kdns.frontend.interfaces import interfaces
 from kdns.frontend.selfprobe import SelfProbe
 from kdns.frontend.sockets import ListenError
 from kdns.pages import (
@@ -35,9 +35,9 @@ from kdns.pages import (
     socket_metrics,
 )
 from kdns.plugins.plan import Plan, plan
-from kdns.plugins.site import Interface, Requests
-from kdns.records.store import Store
+from kdns.plugins.site import Requests
 from kdns.telemetry.exposition import Exposition
+from kdns.telemetry.series import SeriesRegistry
 from kdns.telemetry.traffic import Traffic
 
 _log: Final = logging.getLogger("kdns")
@@ -77,6 +77,8 @@ class Server:
         loop = asyncio.get_running_loop()
         self._frontends = Frontends(self._traffic, loop, time.perf_counter)
         self._http = HttpFrontends()
+        self._series = SeriesRegistry()
+        self._chores = Chores()
         self._clusters = Clusters(open_feed, self._frontends.forget, time.perf_counter)
         self._plan = Plan({}, Requests(), ())
         self._digest = ""
@@ -160,6 +162,7 @@ class Server:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._chores.replace(())
         await self._frontends.close()
         await self._http.close()
         await self._clusters.retire(self._clusters.sources())
@@ -169,7 +172,8 @@ class Server:
 
         With `patient` it is served also when its clusters are not synced in time.
         """
-        facilities = _Facilities(self._clusters)
+        forget = self._frontends.forget_all
+        facilities = Facilities(self._clusters, self._series, forget)
         known = self._clusters.sources()
         with ExitStack() as undo:
             try:
@@ -187,6 +191,7 @@ class Server:
         for page in ready:
             page.stopping = self._stopping.is_set()
         await self._http.serve(by_place, http_sockets)
+        await self._chores.replace(wanted.requests.chores)
         self._probe.place = next((health.address for health in wanted.requests.health), None)
         self._plan, self._ready, self._digest = wanted, ready, corefile.digest()
         for notice in corefile.notices:
@@ -210,6 +215,9 @@ class Server:
 
     def _metrics(self) -> Iterator[Metric]:
         yield from enabled_metrics(self._plan.enabled)
+        for gauge in self._plan.requests.gauges:
+            gauge()
+        yield from self._series.metrics()
         yield from reload_metrics(self._failed_reloads, self._digest)
         sockets = self._frontends
         yield from socket_metrics(sockets.unsent(), sockets.dropped(), sockets.refused())
@@ -235,24 +243,3 @@ def _refuse_empty(corefile: Corefile) -> None:
             "the Corefile is empty: write a server block, or start again to serve the default",
             Position(corefile.files[0].path),
         )
-
-
-class _Facilities:
-    """What the process lends to plugins while a Corefile is set up; notes which stores it uses."""
-
-    def __init__(self, clusters: Clusters) -> None:
-        self.used: set[Source] = set()
-        self._clusters = clusters
-
-    def store(self, source: Source) -> Store:
-        self.used.add(source)
-        return self._clusters.store(source)
-
-    def age(self, source: Source) -> float:
-        return self._clusters.age(source)
-
-    def interfaces(self) -> Sequence[Interface]:
-        return interfaces()
-
-    def clock(self) -> float:
-        return time.perf_counter()

@@ -14,8 +14,12 @@ MX: Final = 15
 TXT: Final = 16
 AAAA: Final = 28
 SRV: Final = 33
+DNAME: Final = 39
 OPT: Final = 41
 DS: Final = 43
+RRSIG: Final = 46
+NSEC: Final = 47
+NSEC3: Final = 50
 TKEY: Final = 249
 TSIG: Final = 250
 IXFR: Final = 251
@@ -41,6 +45,15 @@ EDE_STALE: Final = 3
 EDE_NOT_READY: Final = 14
 """RFC 8914 §4.15: the server is not up yet, or has not all of its data."""
 
+EDE_LOOP: Final = 23
+"""RFC 8914 §4.24, network error: here, a way that leads back to this server."""
+
+EDE_UNREACHABLE: Final = 22
+"""RFC 8914 §4.23: no upstream was to be reached, or none answered."""
+
+EDE_CACHED_ERROR: Final = 13
+"""RFC 8914 §4.14: a failure that is remembered for a while (RFC 9520)."""
+
 TYPE_NAMES: Final = {
     A: "A",
     NS: "NS",
@@ -53,13 +66,14 @@ TYPE_NAMES: Final = {
     AAAA: "AAAA",
     SRV: "SRV",
     35: "NAPTR",
+    DNAME: "DNAME",
     OPT: "OPT",
     DS: "DS",
     44: "SSHFP",
-    46: "RRSIG",
-    47: "NSEC",
+    RRSIG: "RRSIG",
+    NSEC: "NSEC",
     48: "DNSKEY",
-    50: "NSEC3",
+    NSEC3: "NSEC3",
     52: "TLSA",
     64: "SVCB",
     65: "HTTPS",

@@ -21,6 +21,8 @@ _QR: Final = 0x8000
 _OPCODE_RD_CD: Final = 0x7800 | RD | CD
 _AA: Final = 0x0400
 _TC: Final = 0x0200
+_RA: Final = 0x0080
+_AD: Final = 0x0020
 
 
 class Body(NamedTuple):
@@ -62,7 +64,7 @@ def body(reply: Reply, name: bytes, limit: int) -> Body:
     """
     known = name if reply.denial is None else reply.denial.origin
     writer = Writer(known, HEADER + len(name) + 4, limit)
-    flags = _QR | reply.rcode & 15 | (_AA if reply.authoritative else 0)
+    flags = _flags(reply)
     fixed, rotating = _split(reply)
     answers, whole = _add_all(writer, fixed)
     if not whole:
@@ -76,6 +78,16 @@ def body(reply: Reply, name: bytes, limit: int) -> Body:
         if taken < len(rotating.rdatas):
             return Body(flags | _TC, answers, 0, 0, bytes(writer.buffer))
     return _finish(writer, reply, Body(flags, answers, 0, 0, b""))
+
+
+def _flags(reply: Reply) -> int:
+    return (
+        _QR
+        | reply.rcode & 15
+        | (_AA if reply.authoritative else 0)
+        | (_RA if reply.recursion_available else 0)
+        | (_AD if reply.authentic else 0)
+    )
 
 
 def message(query: Query, reply: Reply, turn: int = 0) -> bytes:

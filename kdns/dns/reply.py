@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from kdns.dns import codes
 from kdns.dns.rdata import RRset
 
 EPOCH: Final = b"\xff"
+
+
+class CacheUse(NamedTuple):
+    """How a cache took part in an answer; labels of `coredns_cache_…_total`.
+
+    `zones` are the cache's own in text, as the Corefile has them.
+    """
+
+    outcome: Literal["success", "denial", "miss"]
+    zones: str
+    stale: bool = False
 
 
 class Denial(Protocol):
@@ -40,7 +51,9 @@ class Reply:
     What it was made from: `reads` are the store names that were looked at, whether they existed or
     not; one that begins with EPOCH is read by very many replies, which are all forgotten together
     when it changes. `lifetime` is how long the answer holds in seconds (None: until one of `reads`
-    changes, 0: for this asker alone). `denial` is set on an NXDOMAIN that stands for many names.
+    changes, 0: for this asker alone). Where the TTLs count down, `counted` is the whole second of
+    the server's clock at which they are as they stand here. `denial` is set on an NXDOMAIN that
+    stands for many names.
     """
 
     rcode: int = codes.NOERROR
@@ -48,10 +61,13 @@ class Reply:
     authority: list[RRset] = field(default_factory=list)
     additional: list[RRset] = field(default_factory=list)
     authoritative: bool = False
+    recursion_available: bool = False
+    authentic: bool = False
     extended_error: tuple[int, str] | None = None
     rotate: bool = False
     reads: tuple[bytes, ...] = ()
     lifetime: float | None = None
+    counted: int | None = None
     denial: Denial | None = None
     transfer: Iterable[RRset] | None = None
     """The records of a whole zone, SOA first and last, to be sent instead of the sections."""
@@ -61,6 +77,9 @@ class Reply:
 
     plugin: str = ""
     """The plugin that decided; a label of `coredns_dns_responses_total`."""
+
+    cache: CacheUse | None = None
+    """What part a cache had in it; None where no cache was asked."""
 
     def changed(self, **changes: object) -> Reply:
         """A copy with some fields replaced."""

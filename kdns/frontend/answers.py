@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from kdns.dns.canonical import Canonical, canonical
 from kdns.dns.reply import EPOCH, Denial
+from kdns.frontend.kept import Counting, Kept
 from kdns.telemetry.traffic import Tally
 
 MAX_ANSWERS: Final = 16384
@@ -20,51 +21,7 @@ MAX_ANSWERS: Final = 16384
 MAX_BYTES: Final = 16 << 20
 """Bytes that the kept answers of one lane and kind take."""
 
-_OVERHEAD: Final = 400
-"""Bytes of an answer's objects, its key and the tables that name it."""
-
 _MAX_TEMPLATES: Final = 4096
-
-
-class Kept:
-    """One reply without its ID, to any query of one canonical form.
-
-    It begins with the header's `flags` and counts and the question in lower case. When `width` is
-    not 0, records of `ring` go in between `rest` and `after`, as in `kdns.dns.render.Body`.
-    """
-
-    __slots__ = ("after", "rest", "ring", "span", "tally", "turn", "width", "window")
-
-    def __init__(self, rest: bytes, tally: Tally) -> None:
-        self.rest = rest
-        self.tally = tally
-        self.turn = 0
-        self.width = 0
-        self.span = 0
-        self.window = 0
-        self.ring = b""
-        self.after = b""
-
-    @property
-    def size(self) -> int:
-        """About how many bytes of memory the answer takes."""
-        return _OVERHEAD + 2 * len(self.rest) + len(self.ring) + len(self.after)
-
-    def rotate(self, ring: bytes, width: int, window: int, after: bytes) -> None:
-        """Let the records of `ring`, which holds them twice, take turns behind `rest`."""
-        self.ring = ring
-        self.width = width
-        self.span = len(ring) // 2
-        self.window = window
-        self.after = after
-
-    def whole(self) -> bytes:
-        """The reply behind the ID, counted."""
-        self.tally.count += 1
-        if not self.width:
-            return self.rest
-        self.turn = begin = (self.turn + self.width) % self.span
-        return self.rest + self.ring[begin : begin + self.window] + self.after
 
 
 class _Template(NamedTuple):
@@ -76,18 +33,21 @@ class _Template(NamedTuple):
     tally: Tally
 
 
-class Shelf:
+K = TypeVar("K", Kept, Counting)
+
+
+class Shelf(Generic[K]):
     """Kept answers by key, and which keys were made from which store names; bounded."""
 
     def __init__(self, capacity: int, max_bytes: int) -> None:
-        self.kept: dict[bytes, Kept] = {}
+        self.kept: dict[bytes, K] = {}
         self._reads: dict[bytes, tuple[bytes, ...]] = {}
         self._keys: dict[bytes, bytes | set[bytes]] = {}
         self._capacity = capacity
         self._max_bytes = max_bytes
         self._bytes = 0
 
-    def put(self, key: bytes, answer: Kept, reads: tuple[bytes, ...]) -> None:
+    def put(self, key: bytes, answer: K, reads: tuple[bytes, ...]) -> None:
         self.drop(key)
         size = answer.size
         while self.kept and (
@@ -138,16 +98,21 @@ class Shelf:
 class Answers:
     """The kept answers of one transport and address family.
 
-    `lasting` and `epochal` are probed by whole packets less ID (the frontends do so themselves, as
-    that is the shortest way there is), and by canonical form in `recall`. Answers that read an
-    epoch live apart, so that its end drops them in one go.
+    `lasting`, `epochal` and `fleeting` are probed by whole packets less ID (the frontends do so
+    themselves, as that is the shortest way there is), and by canonical form in `recall`. Answers
+    that read an epoch live apart, so that its end drops them in one go. `fleeting` has answers
+    whose TTLs count down, as they are in the present second: once the clock is at `until`, nobody
+    probes before `tick`.
     """
 
     def __init__(self, capacity: int = MAX_ANSWERS, max_bytes: int = MAX_BYTES) -> None:
-        self._lasting = Shelf(capacity, max_bytes)
-        self._epochal = Shelf(capacity, max_bytes)
+        self._lasting = Shelf[Kept](capacity, max_bytes)
+        self._epochal = Shelf[Kept](capacity, max_bytes)
+        self._counting = Shelf[Counting](capacity // 2, max_bytes // 2)
         self.lasting = self._lasting.kept
         self.epochal = self._epochal.kept
+        self.fleeting: dict[bytes, Kept] = {}
+        self.until = 0
         self._denials: dict[bytes, Denial] = {}
         self._templates: dict[tuple[bytes, int, bytes, bytes], _Template] = {}
 
@@ -157,7 +122,9 @@ class Answers:
         if form is None:
             return None
         key, header, name, rest, end = form
-        answer = self.lasting.get(key) or self.epochal.get(key)
+        answer = self.lasting.get(key) or self.epochal.get(key) or self.fleeting.get(key)
+        if answer is None and key in self._counting.kept:
+            answer = self._counted(key)
         if answer is not None:
             whole = answer.whole()
             return packet[:2] + whole[:10] + packet[12:end] + whole[end - 2 :]
@@ -176,6 +143,19 @@ class Answers:
         shelf = self._lasting if len(names) == len(reads) else self._epochal
         shelf.put(form[0], answer, names)
 
+    def keep_for(
+        self, form: Canonical, answer: Kept, reads: tuple[bytes, ...], counted: int, ends: int
+    ) -> None:
+        """Keep an answer until the second `ends`; its TTLs are right in the second `counted`."""
+        key, _, _, _, end = form
+        self._counting.put(key, Counting(answer, end - 2, counted, ends), reads)
+        self.fleeting.pop(key, None)
+
+    def tick(self, now: float) -> None:
+        """The clock is at `until` or past it: another second begins."""
+        self.until = int(now) + 1
+        self.fleeting.clear()
+
     def keep_denial(self, form: Canonical, answer: Kept, denial: Denial) -> None:
         """Keep what all names that `denial` denies are answered, if they differ by name alone."""
         if len(self._templates) >= _MAX_TEMPLATES:
@@ -192,10 +172,24 @@ class Answers:
             self._templates.clear()
         self._lasting.forget(names)
         self._epochal.forget(names)
+        self._counting.forget(names)
+        self.fleeting.clear()
 
     def clear(self) -> None:
         """Drop everything."""
         self._lasting.clear()
         self._epochal.clear()
+        self._counting.clear()
+        self.fleeting.clear()
         self._templates.clear()
         self._denials.clear()
+
+    def _counted(self, key: bytes) -> Kept | None:
+        """A counting answer as it is in the present second; None, and it is gone, past its end."""
+        counting = self._counting.kept[key]
+        second = self.until - 1
+        if second >= counting.ends:
+            self._counting.drop(key)
+            return None
+        answer = self.fleeting[key] = counting.at(second)
+        return answer

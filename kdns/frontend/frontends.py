@@ -81,6 +81,12 @@ class Frontends:
             serving.udp.responder.forget(names)
             serving.tcp.responder.forget(names)
 
+    def forget_all(self) -> None:
+        """Nothing that was answered holds any longer."""
+        for serving in self._all():
+            serving.udp.responder.forget_all()
+            serving.tcp.responder.forget_all()
+
     async def close(self) -> None:
         """Answer what is there, then close every socket."""
         await _stop(list(self._all()))

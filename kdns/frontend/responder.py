@@ -13,9 +13,10 @@ from kdns.dns.codes import CLASS_IN, rcode_name
 from kdns.dns.names import to_text
 from kdns.dns.query import HEADER, Client, Query, Rejection, Transport, parse
 from kdns.dns.render import Body, body, heading, opt_for, rejection
-from kdns.dns.reply import Reply, refusal
+from kdns.dns.reply import CacheUse, Reply, refusal
 from kdns.dns.transfer import messages
-from kdns.frontend.answers import Answers, Kept
+from kdns.frontend.answers import Answers
+from kdns.frontend.kept import Kept
 from kdns.plugins.chain import Block, Router
 from kdns.telemetry.traffic import Labels, Tally, Traffic
 
@@ -51,7 +52,7 @@ class Responder:
     """Answers the packets of one lane.
 
     `recall` and `ask` are the two steps for a packet; a frontend that has probed
-    `answers.lasting` and `answers.epochal` itself begins with `recall`.
+    `answers.lasting`, `answers.epochal` and `answers.fleeting` itself begins with `recall`.
     """
 
     def __init__(
@@ -77,6 +78,11 @@ class Responder:
         """Store names changed: answers that were made from them hold no longer."""
         self._generation += 1
         self.answers.forget(names)
+
+    def forget_all(self) -> None:
+        """Nothing that was answered holds any longer."""
+        self._generation += 1
+        self.answers.clear()
 
     def ask(self, packet: bytes, client: Client) -> Given | Awaitable[bytes | None]:
         """The reply to a packet that is not in memory; None for silence. Never raises.
@@ -142,9 +148,12 @@ class Responder:
         self._turn += 1
         whole = query.packet[:2] + head + rendered.at(self._turn) + opt
         rcode = rcode_name(reply.rcode)
-        tally = self._tally(block, query.packet, query, rcode, reply.plugin, len(whole))
+        tally = self._tally(
+            block, query.packet, query, rcode, reply.plugin, len(whole), reply.cache
+        )
         tally.count += 1
-        if reply.lifetime is None and block.handler is not None:
+        lasts = reply.lifetime is None or (reply.lifetime > 0 and reply.counted is not None)
+        if lasts and block.handler is not None:
             self._keep(query, block, reply, rendered, opt, tally)
         self._observe(block, begin)
         return whole
@@ -161,6 +170,11 @@ class Responder:
             kept.rotate(rendered.ring, rendered.width, rendered.window, rendered.tail + opt)
         else:
             kept.rest += opt
+        if reply.lifetime is not None:
+            if reply.counted is not None:
+                ends = reply.counted + int(reply.lifetime)
+                self.answers.keep_for(form, kept, reply.reads, reply.counted, ends)
+            return
         denial = reply.denial
         if (
             denial is not None
@@ -173,7 +187,14 @@ class Responder:
             self.answers.keep(form, kept, reply.reads)
 
     def _tally(
-        self, block: Block, packet: bytes, query: Query | None, rcode: str, plugin: str, size: int
+        self,
+        block: Block,
+        packet: bytes,
+        query: Query | None,
+        rcode: str,
+        plugin: str,
+        size: int,
+        cache: CacheUse | None = None,
     ) -> Tally:
         mnemonic = "other" if query is None else codes.type_name(query.qtype)
         labels = Labels(
@@ -188,6 +209,7 @@ class Responder:
             plugin=plugin,
             request_size=len(packet),
             response_size=size,
+            cache=cache,
         )
         return self._traffic.tally(labels) if block.metrics else Tally(labels)
 

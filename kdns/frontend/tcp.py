@@ -117,8 +117,12 @@ class _Connection(asyncio.Protocol):
     def _answer(self) -> int:
         """Answer the whole queries at hand, as far as the limits go; how many there were."""
         responder = self._frontend.responder
-        lasting, epochal = responder.answers.lasting.get, responder.answers.epochal.get
+        answers = responder.answers
+        lasting, epochal = answers.lasting.get, answers.epochal.get
+        fleeting = answers.fleeting.get
         begin = responder.clock()
+        if begin >= answers.until:
+            answers.tick(begin)
         data, end = self._rest, len(self._rest)
         replies: list[bytes] = []
         size = at = count = kept = 0
@@ -130,7 +134,7 @@ class _Connection(asyncio.Protocol):
             at = stop
             count += 1
             key = packet[2:]
-            answer = lasting(key) or epochal(key)
+            answer = lasting(key) or epochal(key) or fleeting(key)
             reply = packet[:2] + answer.whole() if answer else responder.recall(packet)
             if reply is None:
                 reply = self._ask(packet)

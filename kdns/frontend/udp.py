@@ -80,12 +80,15 @@ class UdpFrontend:
         responder = self.responder
         answers = responder.answers
         lasting, epochal = answers.lasting.get, answers.epochal.get
+        fleeting = answers.fleeting.get
         begin = responder.clock()
+        if begin >= answers.until:
+            answers.tick(begin)
         chained = 0
         replies: list[bytes | None] = []
         for packet in packets:
             key = packet[2:]
-            kept = lasting(key) or epochal(key)
+            kept = lasting(key) or epochal(key) or fleeting(key)
             if kept is not None:
                 replies.append(packet[:2] + kept.whole())
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,10 +12,12 @@ from kdns.corefile.parser import Corefile, Directive, ServerBlock
 from kdns.corefile.tokens import CorefileError
 from kdns.corefile.zones import Listener, refuse_overlap
 from kdns.dns.names import from_text
+from kdns.dns.query import Query
+from kdns.dns.reply import refusal
 from kdns.plugins.chain import Block, Router, chain
 from kdns.plugins.order import NAMES, ORDER
-from kdns.plugins.plugin import Plugin
-from kdns.plugins.site import Facilities, Requests, Site
+from kdns.plugins.plugin import Answer, Plugin
+from kdns.plugins.site import Facilities, Requests, Site, server_label
 
 _EVERY_ADDRESS: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
@@ -29,8 +31,7 @@ class Endpoint(NamedTuple):
     @property
     def server(self) -> str:
         """The label of its metrics: `dns://:53`, or `dns://[::1]:53` with an address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"dns://{host}:{self.port}"
+        return server_label(self.host, self.port)
 
 
 class Enabled(NamedTuple):
@@ -59,9 +60,11 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
     blocks: dict[Endpoint, list[Block]] = defaultdict(list)
     enabled: list[Enabled] = []
     listeners: list[Listener] = []
+    routers: dict[Endpoint, Router] = {}
     for block in corefile.blocks:
         names = frozenset(directive.name.text for directive in block.directives)
-        site = Site(block.keys, folder, facilities, requests, directives=names)
+        lookup = _Lookup(routers)
+        site = Site(block.keys, folder, facilities, requests, lookup, directives=names)
         handler = chain(list(_plugins(block, site)))
         for key in block.keys:
             if key.transport != "dns":
@@ -73,6 +76,7 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
             served = Block(key.zone, from_text(key.zone), handler, site.metrics)
             for host in site.hosts or [""]:
                 endpoint = Endpoint(host, key.port)
+                lookup.endpoint = lookup.endpoint or endpoint
                 blocks[endpoint].append(served)
                 listeners.append(Listener(key, host))
                 enabled += [
@@ -80,8 +84,23 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
                 ]
     refuse_overlap(listeners)
     _refuse_twins(listeners)
-    routers = {endpoint: Router(served) for endpoint, served in blocks.items()}
+    routers.update((endpoint, Router(served)) for endpoint, served in blocks.items())
     return Plan(routers, requests, tuple(enabled))
+
+
+class _Lookup:
+    """The way of a server block's own questions into the server."""
+
+    def __init__(self, routers: Mapping[Endpoint, Router]) -> None:
+        self.endpoint: Endpoint | None = None
+        self._routers = routers
+
+    def __call__(self, query: Query) -> Answer:
+        router = self._routers[self.endpoint] if self.endpoint is not None else Router()
+        block = router.route(query.name, query.qtype)
+        if block is None or block.handler is None:
+            return refusal()
+        return block.handler(query)
 
 
 def _refuse_twins(listeners: list[Listener]) -> None:

@@ -6,10 +6,10 @@ the composition root does what was asked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from kdns.cluster.source import Source
 from kdns.corefile.arguments import Address
@@ -17,10 +17,12 @@ from kdns.corefile.parser import Directive
 from kdns.corefile.tokens import CorefileError, Token
 from kdns.corefile.zones import ZoneKey, origins
 from kdns.dns.names import from_text
-from kdns.plugins.plugin import Plugin
+from kdns.dns.reply import Reply
+from kdns.plugins.plugin import Handler, Plugin
 from kdns.records.listing import ZoneTransfer
 from kdns.records.options import ZoneOptions
 from kdns.records.store import Store
+from kdns.telemetry.series import SeriesRegistry
 
 
 class Interface(NamedTuple):
@@ -35,6 +37,16 @@ class Interface(NamedTuple):
 
 class Facilities(Protocol):
     """What the process lends to plugins."""
+
+    series: SeriesRegistry
+    """Where plugins count."""
+
+    def spawn(self, answer: Awaitable[Reply]) -> bool:
+        """Wait for an answer that no client waits for; False, and the answer is not waited for,
+        where too many are under way."""
+
+    def forget_answers(self) -> None:
+        """Nothing that was answered holds any longer, as after a file was read again."""
 
     def store(self, source: Source) -> Store:
         """The records of a source; equal sources have one store."""
@@ -84,6 +96,10 @@ class Readiness(NamedTuple):
     sticky: bool = True
 
 
+Chore = Callable[[], Coroutine[Any, Any, None]]
+"""Work that goes on for as long as a Corefile is served: cancelled when it is replaced."""
+
+
 @dataclass
 class Requests:
     """What all server blocks of a Corefile ask of the process besides answering."""
@@ -93,6 +109,9 @@ class Requests:
     metrics: list[Address] = field(default_factory=list)
     reload: Reload | None = None
     readiness: list[Readiness] = field(default_factory=list)
+    chores: list[Chore] = field(default_factory=list)
+    gauges: list[Callable[[], None]] = field(default_factory=list)
+    """Called before a scrape, to set gauges to what is so now."""
 
 
 class Cluster(NamedTuple):
@@ -115,25 +134,38 @@ class Site:
     """One server block, which has these `directives`; relative paths in it begin at `folder`.
 
     Setups add to `requests`; `hosts` are the addresses the block listens on, none for all of them,
-    and `metrics` says that its queries are counted. `clusters` and `transferers` are complete when
-    all is set up.
+    and `metrics` says that its queries are counted. `lookup` is the way of a query into this
+    server, as from a client of the block's first address; it may be called once all is set up.
+    `clusters` and `transferers` are complete when all is set up.
     """
 
     keys: tuple[ZoneKey, ...]
     folder: Path
     facilities: Facilities
     requests: Requests
+    lookup: Handler
     hosts: list[str] = field(default_factory=list)
     metrics: bool = False
     directives: frozenset[str] = frozenset()
     clusters: list[Cluster] = field(default_factory=list)
     transferers: list[Transferer] = field(default_factory=list)
 
+    @property
+    def server(self) -> str:
+        """The label `server` of the block's first address; right once `bind` is set up."""
+        host = self.hosts[0] if self.hosts else ""
+        return server_label(host, self.keys[0].port)
+
     def zones(self, tokens: Sequence[Token]) -> list[bytes]:
         """Lower-case wire names of the zones that arguments name, or else of the block's own."""
         named = [zone for token in tokens for zone in origins(token)]
         texts = named or [key.zone for key in self.keys]
         return [from_text(zone) for zone in dict.fromkeys(texts)]
+
+
+def server_label(host: str, port: int) -> str:
+    """`dns://:53`, or `dns://[::1]:53` with an address, as in CoreDNS's metrics."""
+    return f"dns://[{host}]:{port}" if ":" in host else f"dns://{host}:{port}"
 
 
 Setup = Callable[[Sequence[Directive], Site], Plugin | None]

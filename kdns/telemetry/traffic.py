@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Final, NamedTuple
 
+from kdns.dns.reply import CacheUse
 from kdns.telemetry.histogram import DURATION, SIZE, Histogram
 
 _MAX_TALLIES: Final = 4096
@@ -40,6 +41,7 @@ class Labels(NamedTuple):
     plugin: str
     request_size: int
     response_size: int
+    cache: CacheUse | None = None
 
 
 class Tally:

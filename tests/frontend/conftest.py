@@ -31,6 +31,7 @@ from kdns.plugins.chain import Block, Router
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
 from kdns.records.store import Store
+from kdns.telemetry.series import SeriesRegistry
 from kdns.telemetry.traffic import Traffic
 
 try:
@@ -138,6 +139,7 @@ class Cluster:
 class _Facilities:
     def __init__(self, store):
         self._store = store
+        self.series = SeriesRegistry()
 
     def store(self, source):
         return self._store

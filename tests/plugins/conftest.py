@@ -21,6 +21,7 @@ from kdns.dns.reply import Reply
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
 from kdns.records.store import Store
+from kdns.telemetry.series import SeriesRegistry
 
 CLIENT = Client("192.0.2.1", 4711)
 
@@ -30,6 +31,9 @@ class Facilities:
 
     def __init__(self):
         self.stores = {}
+        self.series = SeriesRegistry()
+        self.spawned = []
+        self.forgotten = 0
         self.now = 10.0
         self.heard = 0.0
         self.known = [
@@ -42,6 +46,13 @@ class Facilities:
 
     def store(self, source):
         return self.stores.setdefault(source, Store(clock=lambda: 1_000))
+
+    def spawn(self, answer):
+        self.spawned.append(answer)
+        return True
+
+    def forget_answers(self):
+        self.forgotten += 1
 
     def age(self, source):
         return self.heard

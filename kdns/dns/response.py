@@ -1,0 +1,252 @@
+"""What an upstream answered, read from its message and scrubbed to what was asked.
+
+A forwarder believes an upstream about the question that it asked, and about nothing else: names
+that happen to be in the message too are not answers (RFC 2181 §5.4.1, RFC 5452 §6).
+"""
+
+from __future__ import annotations
+
+from struct import unpack_from
+from typing import Final, NamedTuple
+
+from kdns.dns import codes
+from kdns.dns.names import MAX_NAME
+from kdns.dns.query import HEADER, question_end
+from kdns.dns.rdata import RRset
+from kdns.dns.reply import Reply
+
+MAX_CHAIN: Final = 10
+"""Aliases that are followed in one answer."""
+
+_QR: Final = 0x8000
+_OPCODE: Final = 0x7800
+_TC: Final = 0x0200
+_RA: Final = 0x0080
+_AD: Final = 0x0020
+_EXTENDED_ERROR: Final = 15
+
+_NAMES_IN_RDATA: Final = {
+    codes.NS: (0, 1),
+    codes.CNAME: (0, 1),
+    codes.PTR: (0, 1),
+    codes.DNAME: (0, 1),
+    codes.SOA: (0, 2),
+    codes.MX: (2, 1),
+    codes.SRV: (6, 1),
+}
+"""Types in whose rdata names may be compressed: bytes before the names, and how many names.
+
+SRV and DNAME must not be, and are by some (RFC 3597 §4).
+"""
+
+_PROOFS: Final = frozenset((codes.SOA, codes.NSEC, codes.NSEC3, codes.RRSIG))
+_LARGEST_TTL: Final = 7 * 24 * 3600
+
+
+class _Malformed(Exception):
+    pass
+
+
+class _Record(NamedTuple):
+    owner: bytes
+    type: int
+    rclass: int
+    ttl: int
+    rdata: bytes
+
+
+def answers(packet: bytes, number: bytes, section: bytes) -> bool:
+    """Whether a message is the response to the question `section` that went out as `number`.
+
+    ID, QR, opcode, and the question to the byte: the case of its name too, which is how the case
+    can be a secret (draft-vixie-dnsext-dns0x20).
+    """
+    return (
+        len(packet) >= HEADER
+        and packet[:2] == number
+        and packet[2] & 0xF8 == 0x80
+        and packet[4:6] == b"\0\1"
+        and packet.startswith(section, HEADER)
+    )
+
+
+def refuses_edns(packet: bytes, number: bytes) -> bool:
+    """Whether this is how an old server says that it knows no EDNS: a header alone, FORMERR or
+    NOTIMP (RFC 6891 §7)."""
+    return (
+        len(packet) == HEADER
+        and packet[:2] == number
+        and packet[2] & 0xF8 == 0x80
+        and packet[3] & 15 in (codes.FORMERR, codes.NOTIMP)
+        and not any(packet[4:])
+    )
+
+
+def truncated(packet: bytes) -> bool:
+    """Whether a response has TC set: what it holds is for nobody's use (RFC 2181 §9)."""
+    return bool(packet[2] & 2)
+
+
+def rcode(packet: bytes) -> int:
+    """A response's rcode without the bits that are in its OPT record."""
+    return packet[3] & 15
+
+
+def read(packet: bytes) -> Reply | None:
+    """A response as a reply to its own question; None where it cannot be parsed.
+
+    Answer: the aliases that lead from the question's name to where the type asked for is, and
+    those records; all of the name's for ANY. Authority: SOA and proofs, where there is no such
+    record. A TTL with its highest bit set is 0 (RFC 2181 §8), and none is above a week (RFC 8767
+    §4). Nothing of a message that was cut short is read: see `truncated`.
+    """
+    end = question_end(packet)
+    if end is None:
+        return None
+    flags, _, ancount, nscount, arcount = unpack_from("!HHHHH", packet, 2)
+    try:
+        answer, at = _records(packet, end, ancount)
+        authority, at = _records(packet, at, nscount)
+        additional, at = _records(packet, at, arcount)
+    except _Malformed:
+        return None
+    name, qtype = packet[HEADER : end - 4].lower(), packet[end - 4] << 8 | packet[end - 3]
+    code, extended_error = _opt(additional)
+    kept, whole = _chain(answer, name, qtype)
+    proofs = [] if whole else [record for record in authority if record.type in _PROOFS]
+    return Reply(
+        rcode=flags & 15 | code << 4,
+        answer=_sets(kept),
+        authority=_sets(proofs),
+        recursion_available=bool(flags & _RA),
+        authentic=bool(flags & _AD),
+        extended_error=extended_error,
+        lifetime=0,
+    )
+
+
+def _chain(records: list[_Record], name: bytes, qtype: int) -> tuple[list[_Record], bool]:
+    """The records that answer, aliases first, and whether they end in the type asked for."""
+    if qtype == codes.ANY:
+        whole = [record for record in records if record.owner == name]
+        return whole, bool(whole)
+    kept: list[_Record] = []
+    seen = {name}
+    while len(seen) <= MAX_CHAIN + 1:
+        wanted = [record for record in records if record.owner == name and _is(record, qtype)]
+        if any(record.type == qtype for record in wanted):
+            return kept + wanted, True
+        aliases = [r for r in records if r.owner == name and _is(r, codes.CNAME)]
+        target = next((r.rdata.lower() for r in aliases if r.type == codes.CNAME), None)
+        if target is None or target in seen:
+            break
+        kept += [r for r in records if r.type == codes.DNAME and name.endswith(r.owner)]
+        kept += aliases
+        seen.add(target)
+        name = target
+    return kept, False
+
+
+def _is(record: _Record, rtype: int) -> bool:
+    """Whether a record is of a type, or a signature over records of the type."""
+    covered = record.type == codes.RRSIG and record.rdata[:2] == rtype.to_bytes(2, "big")
+    return record.type == rtype or covered
+
+
+def _sets(records: list[_Record]) -> list[RRset]:
+    """Records as sets, each with the least TTL of its records (RFC 2181 §5.2)."""
+    sets: dict[tuple[bytes, int, int, bytes], tuple[int, dict[bytes, None]]] = {}
+    for owner, rtype, rclass, ttl, rdata in records:
+        # Signatures over several types are several sets: their TTLs go with what they sign.
+        key = owner, rtype, rclass, rdata[:2] if rtype == codes.RRSIG else b""
+        least, rdatas = sets.setdefault(key, (ttl, {}))
+        rdatas[rdata] = None
+        if ttl < least:
+            sets[key] = ttl, rdatas
+    return [
+        RRset(owner, rtype, ttl, tuple(rdatas), rclass)
+        for (owner, rtype, rclass, _), (ttl, rdatas) in sets.items()
+    ]
+
+
+def _opt(additional: list[_Record]) -> tuple[int, tuple[int, str] | None]:
+    """The upper bits of the rcode and the first extended error (RFC 6891 §6.1.3, RFC 8914)."""
+    for record in additional:
+        if record.type != codes.OPT:
+            continue
+        options, at = record.rdata, 0
+        while at + 4 <= len(options):
+            code, length = unpack_from("!HH", options, at)
+            if code == _EXTENDED_ERROR and 2 <= length <= len(options) - at - 4:
+                text = options[at + 6 : at + 4 + length].decode(errors="replace")
+                return record.ttl >> 24, (int.from_bytes(options[at + 4 : at + 6], "big"), text)
+            at += 4 + length
+        return record.ttl >> 24, None
+    return 0, None
+
+
+def _records(packet: bytes, at: int, count: int) -> tuple[list[_Record], int]:
+    """So many records from `at` on, and where they end."""
+    records: list[_Record] = []
+    size = len(packet)
+    for _ in range(count):
+        owner, at = _name(packet, at)
+        if at + 10 > size:
+            raise _Malformed
+        rtype, rclass, ttl, length = unpack_from("!HHIH", packet, at)
+        begin, at = at + 10, at + 10 + length
+        if at > size:
+            raise _Malformed
+        shape = _NAMES_IN_RDATA.get(rtype)
+        rdata = packet[begin:at] if shape is None else _spelled(packet, begin, at, *shape)
+        if rtype != codes.OPT:
+            ttl = 0 if ttl & 0x80000000 else min(ttl, _LARGEST_TTL)
+        records.append(_Record(owner.lower(), rtype, rclass, ttl, rdata))
+    return records, at
+
+
+def _spelled(packet: bytes, begin: int, end: int, before: int, names: int) -> bytes:
+    """Rdata with its names uncompressed."""
+    rdata = packet[begin : begin + before]
+    at = begin + before
+    for _ in range(names):
+        if at >= end:
+            raise _Malformed
+        name, at = _name(packet, at)
+        rdata += name
+    if at > end:
+        raise _Malformed
+    return rdata + packet[at:end]
+
+
+def _name(packet: bytes, at: int) -> tuple[bytes, int]:
+    """A name spelled out, its case kept, and the offset behind it.
+
+    Pointers lead back alone, each further than the one before, so that there is an end to them
+    (RFC 9267 §2).
+    """
+    size, start = len(packet), at
+    name = b""
+    behind = 0
+    limit = at
+    while at < size:
+        length = packet[at]
+        if length == 0:
+            name += packet[start : at + 1]
+            if len(name) > MAX_NAME:
+                raise _Malformed
+            return name, behind or at + 1
+        if length >= 0xC0:
+            if at + 1 >= size:
+                raise _Malformed
+            name += packet[start:at]
+            behind = behind or at + 2
+            at = (length & 0x3F) << 8 | packet[at + 1]
+            if at >= limit or len(name) > MAX_NAME:
+                raise _Malformed
+            start = limit = at
+        elif length > 63:
+            raise _Malformed
+        else:
+            at += 1 + length
+    raise _Malformed
