@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv6Address
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 from kdns.dns.names import label
@@ -23,17 +24,9 @@ def parse(text: str) -> bytes | None:
 
     As strict as Go's parser: no leading zeros in IPv4, no zone index in IPv6.
     """
-    if ":" in text:
-        if "%" in text:
-            return None
-        try:
-            return IPv6Address(text).packed
-        except ValueError:
-            return None
     try:
-        first, second, third, fourth = text.split(".")
-        return bytes((_OCTETS[first], _OCTETS[second], _OCTETS[third], _OCTETS[fourth]))
-    except (KeyError, ValueError):
+        return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except (OSError, ValueError):
         return None
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
-from kdns.cluster.objects import EndpointSlice, Pod, Service, ServiceImport, ServicePort
+from kdns.cluster.objects import Endpoint, EndpointSlice, Pod, Service, ServiceImport, ServicePort
 from kdns.dns import names
 from kdns.records import address
 from kdns.records.entries import (
@@ -19,18 +20,23 @@ from kdns.records.entries import (
 )
 
 _LABEL: Final = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_LENGTHS: Final = [bytes((length,)) for length in range(names.MAX_LABEL + 1)]
 _FAMILIES: Final = {"IPv4": address.IPV4, "IPv6": address.IPV6}
 _PROTOCOLS: Final = {"TCP": b"tcp", "UDP": b"udp", "SCTP": b"sctp"}
 _ENDED: Final = frozenset({"Succeeded", "Failed", "Unknown"})
 _SHARED: Final = 4096
 
-_Group = dict[tuple[bytes, bytes | None], bytes | None]
-"""The topology zone of each endpoint, which is an address with its label; see `Endpoints`."""
+_GivenPort = tuple[str, str, int | None]
+"""Name, protocol and number of a port, as an object has them."""
+
+_Group = dict[bytes | tuple[bytes, bytes], bytes | None]
+"""The topology zone of each endpoint, which is an address, with its label if it has one; see
+`Endpoints`."""
 
 
 def dns_label(text: str) -> bytes | None:
     """The wire label of a Kubernetes name, or None where it is no RFC 1123 label."""
-    return names.label(text) if _LABEL.fullmatch(text) else None
+    return _LENGTHS[len(text)] + text.encode() if _LABEL.fullmatch(text) else None
 
 
 class Compiler:
@@ -45,7 +51,6 @@ class Compiler:
         self._endpoint_pod_names = endpoint_pod_names
         self._zonal = zonal
         self._reject = reject
-        self._ports: dict[tuple[Port, ...], tuple[Port, ...]] = {}
         self._zones: dict[str, bytes | None] = {}
 
     def service(self, service: Service) -> ServiceEntry:
@@ -54,7 +59,7 @@ class Compiler:
         if spec.type == "ExternalName":
             name = self._name("externalName", spec.external_name)
             return ServiceEntry("ExternalName", external_name=name, external=external)
-        ports = self._service_ports(spec.ports)
+        ports = self._ports(_service_ports(spec.ports))
         publish = spec.publish_not_ready_addresses
         given = spec.cluster_ips or [spec.cluster_ip]
         if "None" in given:
@@ -71,7 +76,7 @@ class Compiler:
 
     def service_import(self, item: ServiceImport) -> ServiceEntry:
         """A Service of the cluster set, as a Service of its kind."""
-        ports = self._service_ports(item.spec.ports or ())
+        ports = self._ports(_service_ports(item.spec.ports or ()))
         if item.spec.type == "Headless":
             return ServiceEntry("Headless", ports=ports)
         return ServiceEntry("ClusterIP", self._addresses(item.spec.ips or ()), ports)
@@ -81,7 +86,7 @@ class Compiler:
     ) -> SliceEntry | None:
         """The slice as an entry of the service `key`, None where no endpoint is left.
 
-        `shared` holds addresses whose objects are to be used again; new ones are added to it.
+        `shared` holds addresses whose objects are to be used again.
         `cluster` is the wire label of the cluster that the endpoints are in, in a cluster set.
         """
         family = _FAMILIES.get(item.address_type)
@@ -91,24 +96,27 @@ class Compiler:
         ready: _Group = {}
         unready: _Group = {}
         for endpoint in item.endpoints or ():
-            pod = endpoint.target_ref.name if endpoint.target_ref else ""
-            label = self._label(endpoint.hostname or "", pod)
-            group = unready if endpoint.conditions.ready is False else ready
+            # Most endpoints have neither label nor zone, and there are 100,000 of them.
+            own = self._endpoint_pod_names or endpoint.hostname
+            label = self._label(endpoint) if own else None
             zone = self._zone(endpoint.zone) if self._zonal and endpoint.zone else None
+            group = unready if endpoint.conditions.ready is False else ready
             for text in endpoint.addresses:
-                packed = self._address(text, family)
-                if packed is not None:
-                    packed = shared.setdefault(packed, packed)
-                    if cluster:
-                        group[packed, (label or address.dashed(packed)) + cluster] = zone
-                    else:
-                        implied = label is None or label == address.dashed(packed)
-                        group[packed, None if implied else label] = zone
+                packed = address.parse(text)
+                if packed is None or len(packed) != family:
+                    self._reject(_no_address(text))
+                    continue
+                packed = shared.get(packed, packed)
+                if cluster:
+                    group[packed, (label or address.dashed(packed)) + cluster] = zone
+                elif label is None or label == address.dashed(packed):
+                    group[packed] = zone
+                else:
+                    group[packed, label] = zone
         if not ready and not unready:
             return None
-        ports = self._share(
-            self._port(port.name or "", port.protocol or "TCP", port.port)
-            for port in item.ports or ()
+        ports = self._ports(
+            (port.name or "", port.protocol or "TCP", port.port) for port in item.ports or ()
         )
         return SliceEntry(key, family, _endpoints(ready), _endpoints(unready), ports)
 
@@ -160,21 +168,22 @@ class Compiler:
         found = (self._address(text) for text in given if text)
         return tuple(dict.fromkeys(packed for packed in found if packed is not None))
 
-    def _address(self, text: str, family: int | None = None) -> bytes | None:
+    def _address(self, text: str) -> bytes | None:
         packed = address.parse(text)
-        if packed is None or (family is not None and len(packed) != family):
-            self._reject(f"{text!r} is no address of its kind; it is left out")
-            return None
+        if packed is None:
+            self._reject(_no_address(text))
         return packed
 
-    def _label(self, hostname: str, pod: str) -> bytes | None:
+    def _label(self, endpoint: Endpoint) -> bytes | None:
         """An endpoint's own label: its hostname, else its pod's name where that is asked for."""
-        if hostname:
-            wire = dns_label(hostname.lower())
+        if endpoint.hostname:
+            wire = dns_label(endpoint.hostname.lower())
             if wire is None:
-                self._reject(f"hostname {hostname!r} is no DNS label; the address is its name")
+                what = f"hostname {endpoint.hostname!r} is no DNS label"
+                self._reject(f"{what}; the address is its name")
             return wire
         # A pod's name may have dots and up to 253 bytes; then the address is the name as well.
+        pod = endpoint.target_ref.name if endpoint.target_ref else ""
         return dns_label(pod) if self._endpoint_pod_names else None
 
     def _zone(self, text: str) -> bytes | None:
@@ -190,33 +199,50 @@ class Compiler:
             self._zones[text] = wire
         return self._zones[text]
 
-    def _service_ports(self, ports: Iterable[ServicePort]) -> tuple[Port, ...]:
-        return self._share(self._port(port.name, port.protocol, port.port) for port in ports)
+    def _ports(self, given: Iterable[_GivenPort]) -> tuple[Port, ...]:
+        ports, wrong = _shared_ports(tuple(given))
+        for what in wrong:
+            self._reject(what)
+        return ports
 
-    def _port(self, name: str, protocol: str, number: int | None) -> Port:
-        if name and dns_label(name.lower()) is None:
-            self._reject(f"port name {name!r} is no DNS label; the port is unnamed")
-            name = ""
-        known = _PROTOCOLS.get(protocol.upper())
-        if known is None:
-            self._reject(f"protocol {protocol!r} of port {number} is not TCP, UDP or SCTP")
-            return Port(b"", b"", None)
-        if number is not None and not 0 < number < 65536:
-            self._reject(f"port {number} is not in 1..65535")
-            number = None
-        return Port(name.lower().encode(), known, number)
 
-    def _share(self, ports: Iterable[Port]) -> tuple[Port, ...]:
-        """One object for equal tuples of ports: most slices have the same as another."""
-        made = tuple(ports)
-        if len(self._ports) >= _SHARED:
-            self._ports.clear()
-        return self._ports.setdefault(made, made)
+def _service_ports(ports: Iterable[ServicePort]) -> Iterator[_GivenPort]:
+    return ((port.name, port.protocol, port.port) for port in ports)
+
+
+@lru_cache(_SHARED)
+def _shared_ports(given: tuple[_GivenPort, ...]) -> tuple[tuple[Port, ...], tuple[str, ...]]:
+    """One object for equal ports, as most slices have those of another; and what is wrong."""
+    wrong: list[str] = []
+    return tuple(_port(*each, wrong) for each in given), tuple(wrong)
+
+
+def _port(name: str, protocol: str, number: int | None, wrong: list[str]) -> Port:
+    if name and dns_label(name.lower()) is None:
+        wrong.append(f"port name {name!r} is no DNS label; the port is unnamed")
+        name = ""
+    known = _PROTOCOLS.get(protocol.upper())
+    if known is None:
+        wrong.append(f"protocol {protocol!r} of port {number} is not TCP, UDP or SCTP")
+        return Port(b"", b"", None)
+    if number is not None and not 0 < number < 65536:
+        wrong.append(f"port {number} is not in 1..65535")
+        number = None
+    return Port(name.lower().encode(), known, number)
+
+
+def _no_address(text: str) -> str:
+    return f"{text!r} is no address of its kind; it is left out"
 
 
 def _endpoints(group: _Group) -> Endpoints:
     if not group:
         return NO_ENDPOINTS
-    addresses, own = zip(*group, strict=True)
-    zones = tuple(group.values())
-    return Endpoints(addresses, own if any(own) else None, zones if any(zones) else None)
+    zones = tuple(group.values()) if any(group.values()) else None
+    plain = [key for key in group if isinstance(key, bytes)]
+    if len(plain) == len(group):
+        return Endpoints(tuple(plain), None, zones)
+    addresses, own = zip(
+        *(key if isinstance(key, tuple) else (key, None) for key in group), strict=True
+    )
+    return Endpoints(addresses, own, zones)

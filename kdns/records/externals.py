@@ -41,7 +41,7 @@ class Externals:
                 self.prefixes[len(packed)].remove(packed)
         for packed in after - before:
             if self.holders.add(packed, key):
-                self.prefixes[len(packed)].add(packed)
+                self.prefixes[len(packed)].add((packed,))
         touched.update(map(address_token, before ^ after))
         self.serial.move(clock(), touched)
 

@@ -40,6 +40,13 @@ class Holders(Generic[T]):
             self._table[token] = self._crowded[token] = dict.fromkeys((*held, holder))
         return False
 
+    def add_all(self, tokens: Collection[bytes], holder: T) -> Collection[bytes]:
+        """As `add` for each of several tokens, a set; those that had no holder before."""
+        if self._table.keys().isdisjoint(tokens):
+            self._table.update(dict.fromkeys(tokens, holder))
+            return tokens
+        return [token for token in tokens if self.add(token, holder)]
+
     def remove(self, token: bytes, holder: T) -> bool:
         """Whether the token has no holder any more."""
         held = self._table[token]

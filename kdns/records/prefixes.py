@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Prefixes:
     """Prefixes of whole bytes of the addresses of one family, each with its number of children.
@@ -14,16 +16,20 @@ class Prefixes:
     def __init__(self) -> None:
         self._children: dict[bytes, int] = {}
 
-    def add(self, address: bytes) -> None:
-        for depth in range(len(address) - 1, 0, -1):
-            prefix = address[:depth]
-            before = self._children.get(prefix, 0)
-            self._children[prefix] = before + 1
-            if before:
-                return
+    def add(self, addresses: Iterable[bytes]) -> None:
+        """To be taken back by a `remove` of each."""
+        children = self._children
+        for address in addresses:
+            prefix = address[:-1]
+            while prefix:
+                before = children.get(prefix, 0)
+                children[prefix] = before + 1
+                if before:
+                    break
+                prefix = prefix[:-1]
 
     def remove(self, address: bytes) -> None:
-        """Take back one `add` of the same address."""
+        """Take back one address that was added."""
         for depth in range(len(address) - 1, 0, -1):
             prefix = address[:depth]
             left = self._children[prefix] - 1

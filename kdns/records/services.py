@@ -69,7 +69,8 @@ class Services:
         for packed in before - after:
             self._give_back(self.cluster_ips, packed, node.key)
         for packed in after - before:
-            self._take_up(self.cluster_ips, packed, node.key)
+            if self.cluster_ips.add(packed, node.key):
+                self.prefixes[len(packed)].add((packed,))
         self._prune(node)
         touched.update(map(address_token, before ^ after))
         self._stamp(touched, key)
@@ -88,12 +89,16 @@ class Services:
             new = make(node.key if node is not None else key, shared)
         if _same(old, new):
             return
-        touched.update(map(address_token, _moved_addresses(old, new)))
+        before = old.addresses() if old is not None else set()
+        after = new.addresses() if new is not None else set()
+        # Who reads of an address that stays in its service reads the service as well.
+        stays = old is not None and new is not None and old.key == new.key
+        touched.update(map(address_token, before ^ after if stays else before | after))
         for node in {self._node(entry.key) for entry in (old, new) if entry is not None}:
             if _visible(node, old) != _visible(node, new):
                 self._stamp(touched, node.key)
         self._move_slice(name, old, new)
-        self._move_addresses(old, new)
+        self._move_addresses(old, new, before, after)
 
     def slices(self) -> list[tuple[str, SliceEntry]]:
         """All slices by namespace/name, as they are now."""
@@ -103,7 +108,7 @@ class Services:
         """Put in a slice that is not there yet."""
         entry = replace(entry, key=self._node(entry.key).key)
         self._move_slice(name, None, entry)
-        self._move_addresses(None, entry)
+        self._move_addresses(None, entry, set(), entry.addresses())
 
     def frozen(self) -> Services:
         """A copy that stays as this is now, to be read only; without `prefixes`."""
@@ -124,22 +129,22 @@ class Services:
             node.drop(name)
             self._prune(node)
 
-    def _move_addresses(self, old: SliceEntry | None, new: SliceEntry | None) -> None:
-        before = old.addresses() if old is not None else set()
-        after = new.addresses() if new is not None else set()
+    def _move_addresses(
+        self,
+        old: SliceEntry | None,
+        new: SliceEntry | None,
+        before: set[bytes],
+        after: set[bytes],
+    ) -> None:
         if old is not None:
             for packed in before - after:
                 self._give_back(self.endpoints, packed, old)
         if new is not None:
-            for packed in after - before:
-                self._take_up(self.endpoints, packed, new)
+            fresh = self.endpoints.add_all(after - before, new)
+            self.prefixes[new.family].add(fresh)
         if old is not None and new is not None:
             for packed in before & after:
                 self.endpoints.replace(packed, old, new)
-
-    def _take_up(self, holders: Holders[T], packed: bytes, holder: T) -> None:
-        if holders.add(packed, holder):
-            self.prefixes[len(packed)].add(packed)
 
     def _give_back(self, holders: Holders[T], packed: bytes, holder: T) -> None:
         if holders.remove(packed, holder):
@@ -177,12 +182,3 @@ def _visible(node: Node, entry: SliceEntry | None) -> object:
         return None
     groups = node.groups(entry)
     return (groups, entry.ports) if any(group.addresses for group in groups) else None
-
-
-def _moved_addresses(old: SliceEntry | None, new: SliceEntry | None) -> set[bytes]:
-    """Addresses whose holders change; who reads of them otherwise reads the service as well."""
-    before = old.addresses() if old is not None else set()
-    after = new.addresses() if new is not None else set()
-    if old is not None and new is not None and old.key == new.key:
-        return before ^ after
-    return before | after

@@ -51,6 +51,17 @@ def test_replace():
     assert list(holders.get(b"one")) == ["z"]
 
 
+@given(STEPS, st.sets(st.sampled_from([b"a", b"b", b"c", b"d"])))
+def test_add_all_is_add_for_each(steps, tokens):
+    one, other = Holders[int](), Holders[int]()
+    for token, holder in dict.fromkeys(steps):
+        one.add(token, holder)
+        other.add(token, holder)
+    assert set(one.add_all(tokens, 20)) == {token for token in tokens if other.add(token, 20)}
+    for token in (b"a", b"b", b"c", b"d"):
+        assert list(one.get(token)) == list(other.get(token))
+
+
 def test_nobody():
     holders: Holders[str] = Holders()
     assert list(holders.get(b"a")) == []

@@ -16,8 +16,7 @@ def test_prefixes_are_those_of_the_addresses(size, data):
     added = data.draw(st.lists(address, max_size=12))
     removed = data.draw(st.permutations(added))[: len(added) // 2]
     prefixes = Prefixes()
-    for each in added:
-        prefixes.add(each)
+    prefixes.add(added)
     left = list(added)
     for each in removed:
         prefixes.remove(each)
