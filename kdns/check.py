@@ -11,7 +11,9 @@ from kdns.cluster.source import Source
 from kdns.clusters import new_store
 from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError, Notice
-from kdns.dns.reply import Reply
+from kdns.dns.query import Query
+from kdns.dns.reply import Reply, refusal
+from kdns.forwarding.options import Options
 from kdns.frontend.interfaces import interfaces
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
@@ -46,6 +48,9 @@ class _Unstarted:
     def forget_answers(self) -> None:
         pass
 
+    def forwarder(self, _: Options) -> _Nobody:
+        return _Nobody()
+
     def age(self, _: Source) -> float:
         return 0.0
 
@@ -54,3 +59,16 @@ class _Unstarted:
 
     def clock(self) -> float:
         return time.perf_counter()
+
+
+class _Nobody:
+    """The forwarder of a process that serves nothing: no upstream is asked."""
+
+    def ask(self, _: Query) -> Reply:
+        return refusal()
+
+    def aside(self, target: str, reason: str) -> None:
+        pass
+
+    def targets(self) -> list[str]:
+        return []

@@ -17,8 +17,10 @@ from kdns.corefile.parser import Directive
 from kdns.corefile.tokens import CorefileError, Token
 from kdns.corefile.zones import ZoneKey, origins
 from kdns.dns.names import from_text
+from kdns.dns.query import Query
 from kdns.dns.reply import Reply
-from kdns.plugins.plugin import Handler, Plugin
+from kdns.forwarding.options import Options
+from kdns.plugins.plugin import Answer, Handler, Plugin
 from kdns.records.listing import ZoneTransfer
 from kdns.records.options import ZoneOptions
 from kdns.records.store import Store
@@ -33,6 +35,20 @@ class Interface(NamedTuple):
 
     name: str
     address: str
+
+
+class Forwarder(Protocol):
+    """Upstreams, as a `forward` names them; as `kdns.forwarding.forwarder.Forwarder`."""
+
+    def ask(self, query: Query) -> Answer:
+        """What the upstreams say. Never raises; SERVFAIL with an extended error in time where
+        they say nothing."""
+
+    def aside(self, target: str, reason: str) -> None:
+        """Ask an upstream no more for as long as this forwarder lives, as one that asks back."""
+
+    def targets(self) -> list[str]:
+        """The upstreams there are now, as in metrics: `10.0.0.2:53`."""
 
 
 class Facilities(Protocol):
@@ -50,6 +66,9 @@ class Facilities(Protocol):
 
     def store(self, source: Source) -> Store:
         """The records of a source; equal sources have one store."""
+
+    def forwarder(self, options: Options) -> Forwarder:
+        """The forwarder with these options; equal options have one."""
 
     def age(self, source: Source) -> float:
         """Seconds since a source that is out of touch was last heard of; 0 for any other."""

@@ -14,7 +14,7 @@ from kdns.cluster.feed import Delete, Synced, Upsert
 from kdns.cluster.objects import Metadata, Namespace, Service, ServicePort, ServiceSpec
 from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError
-from kdns.dns.names import from_text
+from kdns.dns.names import from_text, to_text
 from kdns.dns.query import Client, Query, parse
 from kdns.dns.render import message
 from kdns.dns.reply import Reply
@@ -26,11 +26,33 @@ from kdns.telemetry.series import SeriesRegistry
 CLIENT = Client("192.0.2.1", 4711)
 
 
+class Forwarder:
+    """Upstreams that say what a test scripts: `answers` by lower-case name without its last dot."""
+
+    def __init__(self, options):
+        self.options = options
+        self.answers = {}
+        self.asked = []
+        self.put_aside = []
+
+    def ask(self, query):
+        """The reply scripted for the name, which may be an awaitable; SERVFAIL for any other."""
+        self.asked.append(query)
+        return self.answers.get(to_text(query.name).rstrip("."), Reply(rcode=2, lifetime=0))
+
+    def aside(self, target, reason):
+        self.put_aside.append((target, reason))
+
+    def targets(self):
+        return [str(target) for target in self.options.targets]
+
+
 class Facilities:
     """A store for each source, empty and not synced; interfaces; a clock that tests move."""
 
     def __init__(self):
         self.stores = {}
+        self.forwarders = {}
         self.series = SeriesRegistry()
         self.spawned = []
         self.forgotten = 0
@@ -46,6 +68,9 @@ class Facilities:
 
     def store(self, source):
         return self.stores.setdefault(source, Store(clock=lambda: 1_000))
+
+    def forwarder(self, options):
+        return self.forwarders.setdefault(options, Forwarder(options))
 
     def spawn(self, answer):
         self.spawned.append(answer)
