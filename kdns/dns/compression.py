@@ -7,19 +7,15 @@ from typing import Final
 
 from kdns.dns import codes
 from kdns.dns.names import suffixes
-from kdns.dns.rdata import RRset
+from kdns.dns.rdata import NAMES, RRset
 
 _POINTER: Final = 0xC000
 _REACH: Final = 0x4000
 
-_NAMES_IN_RDATA: Final = {
-    codes.NS: (0, 1),
-    codes.CNAME: (0, 1),
-    codes.PTR: (0, 1),
-    codes.SOA: (0, 2),
-    codes.MX: (2, 1),
+_COMPRESSED: Final = {
+    rtype: NAMES[rtype] for rtype in (codes.NS, codes.CNAME, codes.PTR, codes.SOA, codes.MX)
 }
-"""Types whose rdata may be compressed (RFC 3597 §4): bytes before the names, and how many names."""
+"""Types whose rdata may be compressed (RFC 3597 §4), as in `NAMES`."""
 
 _SRV_TARGET: Final = 6
 """Offset in SRV rdata of a name that stays spelled out (RFC 2782); later owners may point at it."""
@@ -42,7 +38,7 @@ class Writer:
     def add(self, rrset: RRset) -> int:
         """Append the set's leading records, each whole, as many as fit; how many did."""
         fixed = pack("!HHI", rrset.type, rrset.rclass, rrset.ttl)
-        shape = _NAMES_IN_RDATA.get(rrset.type)
+        shape = _COMPRESSED.get(rrset.type)
         for count, rdata in enumerate(rrset.rdatas):
             mark = self.mark()
             self._add_name(rrset.owner)

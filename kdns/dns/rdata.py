@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import pack
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from kdns.dns import codes
 from kdns.dns.codes import CLASS_IN
+
+NAMES: Final = {
+    codes.NS: (0, 1),
+    codes.CNAME: (0, 1),
+    codes.PTR: (0, 1),
+    codes.DNAME: (0, 1),
+    codes.SOA: (0, 2),
+    codes.MX: (2, 1),
+    codes.SRV: (6, 1),
+}
+"""Types with names in their rdata that some servers compress: bytes before them, and how many."""
 
 
 class RRset(NamedTuple):

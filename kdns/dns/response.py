@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from kdns.dns import codes
 from kdns.dns.names import MAX_NAME
 from kdns.dns.query import HEADER, question_end
-from kdns.dns.rdata import RRset
+from kdns.dns.rdata import NAMES, RRset
 from kdns.dns.reply import Reply
 
 MAX_CHAIN: Final = 10
@@ -24,20 +24,6 @@ _TC: Final = 0x0200
 _RA: Final = 0x0080
 _AD: Final = 0x0020
 _EXTENDED_ERROR: Final = 15
-
-_NAMES_IN_RDATA: Final = {
-    codes.NS: (0, 1),
-    codes.CNAME: (0, 1),
-    codes.PTR: (0, 1),
-    codes.DNAME: (0, 1),
-    codes.SOA: (0, 2),
-    codes.MX: (2, 1),
-    codes.SRV: (6, 1),
-}
-"""Types in whose rdata names may be compressed: bytes before the names, and how many names.
-
-SRV and DNAME must not be, and are by some (RFC 3597 §4).
-"""
 
 _PROOFS: Final = frozenset((codes.SOA, codes.NSEC, codes.NSEC3, codes.RRSIG))
 _LARGEST_TTL: Final = 7 * 24 * 3600
@@ -197,7 +183,7 @@ def _records(packet: bytes, at: int, count: int) -> tuple[list[_Record], int]:
         begin, at = at + 10, at + 10 + length
         if at > size:
             raise _Malformed
-        shape = _NAMES_IN_RDATA.get(rtype)
+        shape = NAMES.get(rtype)
         rdata = packet[begin:at] if shape is None else _spelled(packet, begin, at, *shape)
         if rtype != codes.OPT:
             ttl = 0 if ttl & 0x80000000 else min(ttl, _LARGEST_TTL)
@@ -206,7 +192,7 @@ def _records(packet: bytes, at: int, count: int) -> tuple[list[_Record], int]:
 
 
 def _spelled(packet: bytes, begin: int, end: int, before: int, names: int) -> bytes:
-    """Rdata with its names uncompressed."""
+    """Rdata with its names uncompressed; in SRV and DNAME too, where they must not be (RFC 3597)."""
     rdata = packet[begin : begin + before]
     at = begin + before
     for _ in range(names):
