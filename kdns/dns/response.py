@@ -192,7 +192,7 @@ def _records(packet: bytes, at: int, count: int) -> tuple[list[_Record], int]:
 
 
 def _spelled(packet: bytes, begin: int, end: int, before: int, names: int) -> bytes:
-    """Rdata with its names uncompressed; in SRV and DNAME too, where they must not be (RFC 3597)."""
+    """Rdata with its names uncompressed, also where they should not have been (RFC 3597 §4)."""
     rdata = packet[begin : begin + before]
     at = begin + before
     for _ in range(names):
