@@ -70,7 +70,7 @@ class FileAccess:
             self._content = self._read()
             self._credentials = self._make(self._content)
         except (OSError, ValueError) as error:
-            raise AccessError(f"no access to {self._url}: {_reason(error)}") from error
+            raise AccessError(f"no access to {self._url}: {reason(error)}") from error
 
     async def credentials(self) -> Credentials:
         """As `Access.credentials`."""
@@ -93,7 +93,7 @@ class FileAccess:
                 self._content = content
             self._complaint = ""
         except (OSError, ValueError) as error:
-            complaint = f"credentials of {self._url} stay as they were: {_reason(error)}"
+            complaint = f"credentials of {self._url} stay as they were: {reason(error)}"
             if complaint != self._complaint:
                 self._complaint = complaint
                 _log.warning("%s", complaint)
@@ -152,7 +152,8 @@ def tls_context(
     return context
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What is wrong with a file of credentials, in words."""
     if isinstance(error, ssl.SSLError):
         return f"a certificate or key file is not usable PEM ({error.reason or error})"
     if isinstance(error, OSError) and error.filename:

@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
-from kdns.cluster.api.access import AccessError, Credentials, tls_context
+from kdns.cluster.api.access import AccessError, Credentials
+from kdns.cluster.api.kubecontext import Context, Tls, credentials
 
 _log: Final = logging.getLogger("plugin/kubernetes")
 
@@ -84,7 +85,14 @@ class Kubeconfig:
 
     def _read(self) -> tuple[Credentials, float]:
         """What the file says now, and until when it holds; blocking. Raises anything."""
-        # Imported here: tens of megabytes that a pod with a service account does without.
+        context = Context(self._file, self._context)
+        if context.has_plugin or context.has_provider:
+            return self._ask(context)
+        return context.credentials(), float("inf")
+
+    def _ask(self, context: Context) -> tuple[Credentials, float]:
+        """What an exec plugin or an identity provider says; blocking. Raises anything."""
+        # Imported here: tens of megabytes and a tenth of a second for what few files name.
         from kubernetes.config import kube_config  # noqa: PLC0415
 
         merged = kube_config.KubeConfigMerger(str(self._file))
@@ -101,30 +109,16 @@ class Kubeconfig:
         loader.load_and_set(settings)
         expiry = getattr(loader, "expiry", None)
         authorization = next(iter(settings.api_key.values()), "")
-        if not authorization and settings.cert_file is None and self._has_plugin(merged.config):
+        if not authorization and settings.cert_file is None and context.has_plugin:
             raise AccessError("its exec plugin gave no credentials; run it by hand to see why")
-        return _credentials(settings, authorization), (
-            expiry.timestamp() - EXPIRY_MARGIN if expiry is not None else float("inf")
-        )
-
-    def _has_plugin(self, config: Any) -> bool:
-        context = config["contexts"].get_with_name(self._context or config["current-context"])
-        return "exec" in config["users"].get_with_name(context["context"]["user"])["user"]
-
-
-def _credentials(settings: SimpleNamespace, authorization: str) -> Credentials:
-    proxy = settings.proxy
-    if proxy and not proxy.startswith(("http://", "https://")):
-        raise AccessError(f"proxy-url {proxy!r} is not supported: use an http or https proxy")
-    if not settings.host.startswith(("http://", "https://")):
-        raise AccessError(f"server {settings.host!r} is no URL: it must begin with https://")
-    tls = None
-    if settings.host.startswith("https://"):
-        paths = [
+        ca, certificate, key = (
             Path(name) if name else None
             for name in (settings.ssl_ca_cert, settings.cert_file, settings.key_file)
-        ]
-        tls = tls_context(*paths, verify=settings.verify_ssl)
-    # A token file ends in a newline, which no header may contain.
-    authorization = authorization.strip()
-    return Credentials(settings.host, tls, authorization, settings.tls_server_name, proxy)
+        )
+        return credentials(
+            settings.host,
+            Tls(ca, certificate, key, settings.verify_ssl),
+            authorization,
+            settings.tls_server_name,
+            settings.proxy,
+        ), (expiry.timestamp() - EXPIRY_MARGIN if expiry is not None else float("inf"))
