@@ -40,6 +40,7 @@ INTERNAL_ERRORS: Final = 5
 _TOGETHER: Final = 64
 _COMPLAINTS: Final = 100
 _status: Final = Decoder(Status).decode
+_OF_THE_VERSION: Final = {Reason.EXPIRED, Reason.TOO_LARGE}
 _STREAMS_NO_LISTS: Final = {
     Reason.INVALID,
     Reason.SERVER,
@@ -95,6 +96,8 @@ class Reflector:
         self._silences = 0
         self._internal_errors = 0
         self._prompted_at = float("-inf")
+        # Whether the last failure was another one than of the version.
+        self._returning = False
 
     @property
     def watching(self) -> bool:
@@ -375,16 +378,20 @@ class Reflector:
         if self._relist_asked:
             return
         self._stats.errors[failure.reason] += 1
+        expired = failure.reason in _OF_THE_VERSION
+        # That history is gone is what one learns on the way back, and no failure of its own.
+        on_the_way, self._returning = expired and self._returning, not expired
         now = self._timing.clock()
-        if self._judge(failure.reason) and now - self._prompted_at > PROMPT_AGAIN:
-            self._prompted_at = now
+        if self._judge(failure.reason) and (on_the_way or now - self._prompted_at > PROMPT_AGAIN):
+            if not on_the_way:
+                self._prompted_at = now
             return
         self._outage.failed(self.resource.kind, str(failure))
         await self._timing.sleep(max(self._backoff.next(), failure.retry_after))
 
     def _judge(self, reason: Reason) -> bool:
         """Whether to list again; the answer is whether to try again at once."""
-        if reason in {Reason.EXPIRED, Reason.TOO_LARGE}:
+        if reason in _OF_THE_VERSION:
             # The first list after an expired watch may still not go back in time.
             self._distrust |= self._must_list or reason is Reason.TOO_LARGE
             self._must_list = True

@@ -249,6 +249,37 @@ async def test_expiry_again_and_again_is_not_a_storm(api, services, watched, say
     assert time.slept == [0.8, 1.6, 3.2]
 
 
+@pytest.mark.parametrize(
+    ("refusals", "slept"),
+    [([0, 0, 0, 0], [0.8, 1.6]), ([4], [0.8, 1.6])],
+    ids=["again and again", "away for a while"],
+)
+async def test_relist_after_a_restart_costs_no_step_of_its_own(
+    api, services, watched, say, time, refusals, slept
+):
+    """The server is replaced every 11 s, its history gone, and refuses some requests first.
+
+    Those in pairs: the HTTP client itself asks once more.
+    """
+    watch = watched
+    for number, refused in enumerate(refusals):
+        version = 10 * (number + 1)
+        watch.cut()
+        for _ in range(refused):
+            (await api.asked()).cut()
+        expired = await api.asked_again(version)
+        await expired.stream(say.error(410, "Expired", "too old resource version"))
+        watch = await api.asked()
+        assert watch.query["sendInitialEvents"] == "true"
+        await watch.stream(
+            say.added("a", version + 5), say.added("b", 2), say.bookmark(version + 10, end=True)
+        )
+        assert await services.read(1) == [f"+default/a@{version + 5}"]
+        await services.until(lambda: services.feed.stats.resources["Service"].lists == number + 2)
+        time.now += 11
+    assert time.slept == slept
+
+
 @pytest.mark.parametrize("how", ["header", "stream", "details"])
 async def test_429_waits_as_told_and_watches_on(api, services, watched, say, time, how):
     if how == "stream":
