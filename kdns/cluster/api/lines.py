@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from kdns.cluster.api.failures import UNDECODABLE, Failure, Reason
+
+T = TypeVar("T")
 
 LONGEST: Final = 64 * 2**20
 """Bytes of one object. The API server refuses to keep anything near it."""
@@ -64,47 +67,67 @@ class _Body(Struct):
     items: list[Raw] | None = None
 
 
-class Items:
+class Unread(NamedTuple):
+    """An item that cannot be decoded, whole, and why."""
+
+    content: bytes
+    error: Exception
+
+
+class Items(Generic[T]):
     """The items of a list while it arrives, so that a long one is never in memory whole.
+
+    `decode` raises one of UNDECODABLE for what is no JSON, or not whole.
 
     An item ends where the next one begins: before `},` and the key that the first item began with.
     An object inside an item may look the same; then what is before it is not whole JSON yet. A list
     that is laid out otherwise comes whole, from `end`.
     """
 
-    __slots__ = ("_buffer", "_head", "_searched", "_separator")
+    __slots__ = ("_buffer", "_decode", "_head", "_searched", "_separator")
 
-    def __init__(self) -> None:
+    def __init__(self, decode: Callable[[bytes | bytearray], T]) -> None:
+        self._decode = decode
         self._buffer = bytearray()
         self._head = b""
         self._separator = b""
         self._searched = 0
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> list[T | Unread]:
         """The items that this chunk shows to be complete. Raises Failure beyond `LONGEST`."""
         self._buffer += chunk
         if not self._separator and not self._begin():
             return []
-        items = []
+        items: list[T | Unread] = []
         start = 0
         while (end := self._buffer.find(self._separator, self._searched)) != -1:
             self._searched = end + 1
-            item = bytes(self._buffer[start : end + 1])
-            if _whole(item):
-                items.append(item)
-                start = end + 2
+            item = self._buffer[start : end + 1]
+            try:
+                items.append(self._decode(item))
+            except UNDECODABLE as error:
+                if not _whole(item):
+                    continue
+                items.append(Unread(bytes(item), error))
+            start = end + 2
         del self._buffer[:start]
         self._searched = max(self._searched - start, len(self._buffer) - len(self._separator), 0)
         self._bound()
         return items
 
-    def end(self) -> tuple[list[bytes], ListMeta]:
+    def end(self) -> tuple[Iterator[T | Unread], ListMeta]:
         """The items not yielded yet, and the list's metadata. Raises Failure: it is no list."""
         try:
             body = msgspec.json.decode(self._head + self._buffer, type=_Body)
         except UNDECODABLE as error:
             raise Failure(Reason.GARBLED, f"no list, or not all of it: {error}") from error
-        return [bytes(item) for item in body.items or ()], body.metadata
+        return map(self._read, body.items or ()), body.metadata
+
+    def _read(self, item: Raw) -> T | Unread:
+        try:
+            return self._decode(bytes(item))
+        except UNDECODABLE as error:
+            return Unread(bytes(item), error)
 
     def _begin(self) -> bool:
         """Find where the items begin and what ends them; whether both are known."""
@@ -127,7 +150,7 @@ class Items:
             raise Failure(Reason.GARBLED, f"{LONGEST} bytes of a list and no end of an item")
 
 
-def _whole(item: bytes) -> bool:
+def _whole(item: bytearray) -> bool:
     try:
         msgspec.json.decode(item, type=Raw)
     except UNDECODABLE:

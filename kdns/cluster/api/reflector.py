@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 
 from msgspec.json import Decoder
@@ -16,7 +17,7 @@ from kdns.cluster.api.changes import Change, Identity, envelope, partial
 from kdns.cluster.api.client import ANSWER_PATIENCE, METADATA_ONLY, Body, Client
 from kdns.cluster.api.failures import UNDECODABLE, Failure, Reason, Status
 from kdns.cluster.api.known import Fingerprint, Known, fingerprint
-from kdns.cluster.api.lines import Items, Lines, ListMeta
+from kdns.cluster.api.lines import Items, Lines, ListMeta, Unread
 from kdns.cluster.api.outage import Outage
 from kdns.cluster.api.resources import Resource
 from kdns.cluster.api.stats import ResourceStats
@@ -171,11 +172,11 @@ class Reflector:
         await self._complete()
 
     async def _page(self, parameters: dict[str, str]) -> ListMeta:
-        items = Items()
+        items = Items(self._object.decode)
         async with self._client.get(self.resource.path, parameters) as body:
             while chunk := await body.read(ANSWER_PATIENCE):
                 self._stats.last_heard = self._timing.clock()
-                await self._take_items(items.feed(chunk))
+                await self._take_items(iter(items.feed(chunk)))
         rest, meta = items.end()
         await self._take_items(rest)
         return meta
@@ -304,16 +305,14 @@ class Reflector:
             self._version = version
             self._internal_errors = 0
 
-    async def _take_items(self, items: Sequence[bytes]) -> None:
-        for some in _pieces(items):
+    async def _take_items(self, items: Iterator[Any]) -> None:
+        while some := list(islice(items, _TOGETHER)):
             events: list[Event] = []
             for item in some:
-                try:
-                    decoded = self._object.decode(item)
-                except UNDECODABLE as error:
-                    self._skip(_identity(item), error)
+                if isinstance(item, Unread):
+                    self._skip(_identity(item.content), item.error)
                 else:
-                    self._take_object(decoded, events)
+                    self._take_object(item, events)
             await self._send(events)
 
     def _take_object(self, item: Any, events: list[Event]) -> None:

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kdns.cluster.api import lines as module
 from kdns.cluster.api.failures import Failure, Reason
-from kdns.cluster.api.lines import Items, Lines
+from kdns.cluster.api.lines import Items, Lines, Unread
 
 cuts = st.lists(st.integers(0, 400), max_size=8)
 
@@ -56,21 +57,35 @@ def test_items_are_the_same_however_they_arrive(items, at, order, spacing):
     if order == "items first":
         parts = {"apiVersion": "v1", "items": items, "metadata": metadata}
     content = json.dumps(parts, separators=spacing).encode()
-    split = Items()
+    split = Items(msgspec.json.decode)
     found = [item for chunk in pieces(content, at) for item in split.feed(chunk)]
     rest, meta = split.end()
 
-    assert [json.loads(item) for item in [*found, *rest]] == items
+    assert [*found, *rest] == items
     assert (meta.resource_version, meta.continue_) == ("7", "t")
 
 
 def test_items_come_while_the_list_arrives():
-    split = Items()
+    split = Items(msgspec.json.decode)
     first = split.feed(b'{"metadata":{},"items":[{"metadata":{"name":"a"}},{"metadata":{"na')
     second = split.feed(b'me":"b"}},{"metadata":')
 
-    assert first == [b'{"metadata":{"name":"a"}}']
-    assert second == [b'{"metadata":{"name":"b"}}']
+    assert first == [{"metadata": {"name": "a"}}]
+    assert second == [{"metadata": {"name": "b"}}]
+
+
+def test_items_that_cannot_be_decoded_are_told_from_those_that_are_not_whole():
+    odd = {"metadata": {"name": "b"}, "spec": [{}, {"metadata": {"name": 5}}, 5]}
+    items = [{"metadata": {"name": "a"}}, odd, {"metadata": {"name": 5}}]
+    decoder = msgspec.json.Decoder(dict[str, dict[str, str]])
+    split = Items(decoder.decode)
+    found = split.feed(json.dumps({"metadata": {}, "items": items}, separators=(",", ":")).encode())
+    rest, _ = split.end()
+
+    first, *others = [*found, *rest]
+    assert first == items[0]
+    assert [json.loads(item.content) for item in others] == items[1:]
+    assert all(isinstance(item, Unread) and "Expected" in str(item.error) for item in others)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +93,7 @@ def test_items_come_while_the_list_arrives():
     [b"", b"<html>", b"[]", b'{"items":[{"metadata":{}}', b'{"items":{},"metadata":{}}'],
 )
 def test_what_is_no_list_is_said_to_be_none(content):
-    split = Items()
+    split = Items(msgspec.json.decode)
     split.feed(content)
 
     with pytest.raises(Failure) as failure:
@@ -87,7 +102,7 @@ def test_what_is_no_list_is_said_to_be_none(content):
 
 
 @pytest.mark.parametrize("content", [b"x" * 100, b'{"items":[' + b"x" * 100, b'{"items":[{"a":"'])
-@pytest.mark.parametrize("splitter", [Lines, Items])
+@pytest.mark.parametrize("splitter", [Lines, lambda: Items(msgspec.json.decode)])
 def test_nothing_grows_without_bound(monkeypatch, splitter, content):
     monkeypatch.setattr(module, "LONGEST", 1000)
     split = splitter()
