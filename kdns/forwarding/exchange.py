@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import pack
-from typing import Final, NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from kdns.dns import codes
 from kdns.dns.edns import UDP_PAYLOAD
@@ -51,13 +51,19 @@ class Lost(NamedTuple):
     """Why there will be no answer on this way, for logs and extended errors.
 
     Told of the upstream or the way to it; a packet that answers something else is never a reason.
+    With `by_tcp` the upstream did answer, and TCP is the way to hear it whole.
     """
 
     reason: str
+    by_tcp: bool = False
 
 
-Heard = Callable[[bytes | Lost], None]
-"""Called once at most, and not from within `send`: the response's message, or why there is none."""
+Heard = Callable[[bytes | Lost], bool]
+"""Takes the response's message, or why there is none; not called from within `send`.
+
+True: this was it, and there is no second call. False: the message cannot be read; over UDP, where
+anybody may have sent it, the waiting goes on.
+"""
 
 
 class Pending(Protocol):
@@ -68,7 +74,15 @@ class Pending(Protocol):
 
 
 class Transport(Protocol):
-    """One way to one upstream. Bounded in sockets and in questions on their way."""
+    """One way to one upstream. Bounded in sockets and in questions on their way.
+
+    `hits` and `misses` count the questions that went over a connection that was there, and those
+    that one was made for; `proto` is the label of both.
+    """
+
+    proto: ClassVar[str]
+    hits: int
+    misses: int
 
     def send(self, question: Question, heard: Heard) -> Pending:
         """Ask. `heard` gets a whole message that matches in ID, question, class, opcode and QR.
