@@ -39,6 +39,9 @@ REFUSED: Final = 5
 NOTAUTH: Final = 9
 BADVERS: Final = 16
 
+EDE_OTHER: Final = 0
+"""RFC 8914 §4.1: the text says what it is."""
+
 EDE_STALE: Final = 3
 """RFC 8914 §4.4: an answer that could not be brought up to date."""
 

@@ -54,13 +54,15 @@ class Query:
     """One question and what of its packet matters to the answer.
 
     `question` are the question's bytes as asked; `name` is its absolute wire name in lower case.
-    `flags` are the header's. `client` is None where nobody asked over a network.
+    `flags` are the header's. `client` is None where nobody asked over a network. `hops` are the
+    names whose aliases led here, where a server follows an alias by asking itself.
     """
 
     __slots__ = (
         "client",
         "edns",
         "flags",
+        "hops",
         "id",
         "name",
         "packet",
@@ -77,12 +79,14 @@ class Query:
         edns: Edns | None,
         transport: Transport,
         client: Client | None,
+        hops: tuple[bytes, ...] = (),
     ) -> None:
         self.packet = packet
         self.question = question
         self.edns = edns
         self.transport = transport
         self.client = client
+        self.hops = hops
         self.id, self.flags = unpack_from("!HH", packet)
         self.name = question[:-4].lower()
         self.qtype, self.qclass = unpack_from("!HH", question, len(question) - 4)
@@ -94,10 +98,10 @@ class Query:
             return STREAM_LIMIT
         return PLAIN_PAYLOAD if self.edns is None else self.edns.udp_limit()
 
-    def renamed(self, name: bytes, qtype: int) -> Query:
-        """The same query about another absolute wire name and type."""
+    def renamed(self, name: bytes, qtype: int, hops: tuple[bytes, ...] = ()) -> Query:
+        """The same query about another absolute wire name and type, to which `hops` led."""
         question = name + qtype.to_bytes(2, "big") + self.question[-2:]
-        return Query(self.packet, question, self.edns, self.transport, self.client)
+        return Query(self.packet, question, self.edns, self.transport, self.client, hops)
 
 
 def parse(

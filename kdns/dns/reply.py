@@ -52,8 +52,9 @@ class Reply:
     not; one that begins with EPOCH is read by very many replies, which are all forgotten together
     when it changes. `lifetime` is how long the answer holds in seconds (None: until one of `reads`
     changes, 0: for this asker alone). Where the TTLs count down, `counted` is the whole second of
-    the server's clock at which they are as they stand here. `denial` is set on an NXDOMAIN that
-    stands for many names.
+    the server's clock at which they are as they stand here; those of the answer's first `steady`
+    records, which are this server's own, do not. `denial` is set on an NXDOMAIN that stands for
+    many names.
     """
 
     rcode: int = codes.NOERROR
@@ -68,6 +69,7 @@ class Reply:
     reads: tuple[bytes, ...] = ()
     lifetime: float | None = None
     counted: int | None = None
+    steady: int = 0
     denial: Denial | None = None
     transfer: Iterable[RRset] | None = None
     """The records of a whole zone, SOA first and last, to be sent instead of the sections."""

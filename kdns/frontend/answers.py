@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from kdns.dns.canonical import Canonical, canonical
-from kdns.dns.reply import EPOCH, Denial
+from kdns.dns.reply import EPOCH, Denial, Reply
 from kdns.frontend.kept import Counting, Kept
 from kdns.telemetry.traffic import Tally
 
@@ -143,12 +143,15 @@ class Answers:
         shelf = self._lasting if len(names) == len(reads) else self._epochal
         shelf.put(form[0], answer, names)
 
-    def keep_for(
-        self, form: Canonical, answer: Kept, reads: tuple[bytes, ...], counted: int, ends: int
-    ) -> None:
-        """Keep an answer until the second `ends`; its TTLs are right in the second `counted`."""
+    def keep_for(self, form: Canonical, answer: Kept, reply: Reply, counted: int) -> None:
+        """Keep an answer for the lifetime of the reply that it was made from.
+
+        Its TTLs are right in the second `counted`.
+        """
         key, _, _, _, end = form
-        self._counting.put(key, Counting(answer, end - 2, counted, ends), reads)
+        ends = counted + int(reply.lifetime or 0)
+        counting = Counting(answer, end - 2, counted, ends, reply.steady)
+        self._counting.put(key, counting, reply.reads)
         self.fleeting.pop(key, None)
 
     def tick(self, now: float) -> None:

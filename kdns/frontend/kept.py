@@ -61,16 +61,18 @@ class Kept:
 class Counting:
     """A kept answer whose TTLs count down, until the second at which it ends.
 
-    `kept` is the answer of the second `counted`; its records begin at `start` in `kept.rest`.
+    `kept` is the answer of the second `counted`; its records begin at `start` in `kept.rest`. The
+    first `steady` of them keep their TTLs.
     """
 
-    __slots__ = ("_after", "_rest", "counted", "ends", "kept", "start")
+    __slots__ = ("_after", "_rest", "counted", "ends", "kept", "start", "steady")
 
-    def __init__(self, kept: Kept, start: int, counted: int, ends: int) -> None:
+    def __init__(self, kept: Kept, start: int, counted: int, ends: int, steady: int = 0) -> None:
         self.kept = kept
         self.start = start
         self.counted = counted
         self.ends = ends
+        self.steady = steady
         self._rest: tuple[int, ...] | None = None
         self._after: tuple[int, ...] = ()
 
@@ -85,7 +87,7 @@ class Counting:
         if passed <= 0:
             return kept
         if self._rest is None:
-            self._rest = ttl_offsets(kept.rest, self.start)
+            self._rest = ttl_offsets(kept.rest, self.start)[self.steady :]
             self._after = ttl_offsets(kept.after, 0)
         now = Kept(_aged(kept.rest, self._rest, passed), kept.tally)
         if kept.width:

@@ -172,8 +172,7 @@ class Responder:
             kept.rest += opt
         if reply.lifetime is not None:
             if reply.counted is not None:
-                ends = reply.counted + int(reply.lifetime)
-                self.answers.keep_for(form, kept, reply.reads, reply.counted, ends)
+                self.answers.keep_for(form, kept, reply, reply.counted)
             return
         denial = reply.denial
         if (

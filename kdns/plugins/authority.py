@@ -8,6 +8,7 @@ from kdns.dns import codes
 from kdns.dns.names import ROOT, suffixes
 from kdns.dns.query import Query
 from kdns.dns.reply import Reply
+from kdns.plugins.aliases import completed, is_alias
 from kdns.plugins.fallthrough import Fallthrough
 from kdns.plugins.plugin import Answer, Handler, then
 from kdns.records.listing import ZoneTransfer, inner_origins
@@ -17,12 +18,18 @@ from kdns.records.zone import Zone, within
 
 
 class Authority:
-    """Zones over one store; names that they do not have may fall through."""
+    """Zones over one store; names that they do not have may fall through.
 
-    def __init__(self, store: Store, zones: Sequence[Zone], fallthrough: Fallthrough) -> None:
+    Aliases that lead out of a zone are completed by `lookup`, the way of a query into this server.
+    """
+
+    def __init__(
+        self, store: Store, zones: Sequence[Zone], fallthrough: Fallthrough, lookup: Handler
+    ) -> None:
         self._store = store
         self._zones: Mapping[bytes, Zone] = {zone.origin: zone for zone in zones}
         self._fallthrough = fallthrough
+        self._lookup = lookup
 
     def handle(self, query: Query, next_: Handler) -> Answer:
         """As `Plugin.handle`."""
@@ -32,6 +39,10 @@ class Authority:
         if not (self._store.synced or self._store.restored):
             return self._unsynced(zone, query, next_)
         reply = self._dated(zone.lookup(query.name, query.qtype))
+        if reply.answer and is_alias(reply, query.qtype):
+            # Within the zone it was followed as far as it leads.
+            leaves = not within(reply.answer[-1].rdatas[0], zone.origin)
+            return completed(query, reply, self._lookup) if leaves else reply
         if not zone.may_yield(query.name, reply):
             return reply
         if self._fallthrough.takes(query.name):
@@ -76,7 +87,10 @@ class Authority:
     def _unsynced(self, zone: Zone, query: Query, next_: Handler) -> Answer:
         """Part of the cluster is worse than none of it (RFC 8914 §4.15)."""
         if self._fallthrough.takes(query.name):
-            return then(next_(query), lambda reply: reply.changed(lifetime=0))
+            reads = (SERIAL,)  # changes when all is there
+            return then(
+                next_(query), lambda found: found.changed(lifetime=0, reads=found.reads + reads)
+            )
         return unsynced(zone.plugin)
 
 

@@ -66,7 +66,7 @@ class K8sExternal:
             else ExternalZone(cluster.store, zone, options, self._options, cluster.own_addresses)
             for zone in self._zones
         ]
-        return Authority(cluster.store, zones, self._fallthrough)
+        return Authority(cluster.store, zones, self._fallthrough, self._site.lookup)
 
 
 def setup(directives: Sequence[Directive], site: Site) -> K8sExternal:

@@ -36,8 +36,10 @@ class Kubernetes:
     name: ClassVar[str] = "kubernetes"
     uniform: ClassVar[bool] = True
 
-    def __init__(self, store: Store, zones: Sequence[Zone], fallthrough: Fallthrough) -> None:
-        self._authority = Authority(store, zones, fallthrough)
+    def __init__(
+        self, store: Store, zones: Sequence[Zone], fallthrough: Fallthrough, lookup: Handler
+    ) -> None:
+        self._authority = Authority(store, zones, fallthrough, lookup)
 
     def handle(self, query: Query, next_: Handler) -> Answer:
         return self._authority.handle(query, next_)
@@ -81,7 +83,7 @@ def setup(directives: Sequence[Directive], site: Site) -> Kubernetes:
     target = (local or forward)[0]
     reverse = [zone for zone in zones if is_reverse(zone)]
     served += [ReverseZone(store, zone, target, options) for zone in reverse]
-    plugin = Kubernetes(store, served, fallthrough)
+    plugin = Kubernetes(store, served, fallthrough, site.lookup)
     site.clusters.append(Cluster(store, options, own))
     site.transferers.append(plugin.transfer)
     return plugin

@@ -11,7 +11,7 @@ from kdns.cluster.objects import Metadata, Namespace
 from kdns.cluster.source import ApiServer, Selection
 from kdns.dns import codes
 from kdns.dns.names import ROOT, from_text
-from kdns.dns.reply import EPOCH, Reply
+from kdns.dns.reply import EPOCH, Reply, refusal
 from kdns.plugins.fallthrough import Fallthrough
 from kdns.plugins.kubernetes import Kubernetes
 from kdns.records.forward import ForwardZone
@@ -281,7 +281,7 @@ def test_what_fell_through_was_also_made_from_what_is_missing(fill, query, lifet
     target, options = from_text("cluster.local"), ZoneOptions()
     zones = [ForwardZone(store, target, options)]
     zones.append(ReverseZone(store, from_text("in-addr.arpa"), target, options))
-    plugin = Kubernetes(store, zones, Fallthrough(frozenset((ROOT,))))
+    plugin = Kubernetes(store, zones, Fallthrough(frozenset((ROOT,))), lambda _: refusal())
     found = Reply(reads=(b"other",), lifetime=lifetime)
 
     def handler(asked):

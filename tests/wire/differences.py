@@ -245,6 +245,8 @@ LETTER_CASE = "Upper and lower case"
 LINK_LOCAL = "Link-local addresses of name servers"
 REVERSE_NS = "Name servers of reverse zones"
 UNSYNCED = "Before the cluster is known"
+ALIAS_RCODE = "The response code behind an ExternalName"
+ALIAS_ALONE = "ExternalName for those who want no recursion"
 
 MESSAGES = (
     MessageDifference(
@@ -290,4 +292,6 @@ MESSAGES = (
     MessageDifference(LINK_LOCAL, "RFC 4472 §2.1"),
     MessageDifference(REVERSE_NS, "RFC 2181 §10.3"),
     MessageDifference(UNSYNCED, "RFC 8914 §4.15"),
+    MessageDifference(ALIAS_RCODE, "RFC 6604 §3"),
+    MessageDifference(ALIAS_ALONE, "RFC 1034 §4.3.1"),
 )
