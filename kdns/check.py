@@ -13,6 +13,7 @@ from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError, Notice
 from kdns.dns.query import Query
 from kdns.dns.reply import Reply, refusal
+from kdns.forwarding.exchange import Heard, Pending, Question
 from kdns.forwarding.options import Options
 from kdns.frontend.interfaces import interfaces
 from kdns.plugins.plan import plan
@@ -70,5 +71,10 @@ class _Nobody:
     def aside(self, target: str, reason: str) -> None:
         pass
 
+    def back(self, target: str) -> None:
+        pass
+
     def targets(self) -> list[str]:
         return []
+
+    def probe(self, target: str, question: Question, heard: Heard) -> Pending | None: ...

@@ -19,6 +19,7 @@ from kdns.corefile.zones import ZoneKey, origins
 from kdns.dns.names import from_text
 from kdns.dns.query import Query
 from kdns.dns.reply import Reply
+from kdns.forwarding.exchange import Heard, Pending, Question
 from kdns.forwarding.options import Options
 from kdns.plugins.plugin import Answer, Handler, Plugin
 from kdns.records.listing import ZoneTransfer
@@ -45,10 +46,32 @@ class Forwarder(Protocol):
         they say nothing."""
 
     def aside(self, target: str, reason: str) -> None:
-        """Ask an upstream no more for as long as this forwarder lives, as one that asks back."""
+        """Ask an upstream no more, as one that asks back, until it is called `back`.
+
+        It may not be there, or be there again only after its file was read.
+        """
+
+    def back(self, target: str) -> None:
+        """Ask an upstream again that was put aside. Harmless where it was not."""
 
     def targets(self) -> list[str]:
-        """The upstreams there are now, as in metrics: `10.0.0.2:53`."""
+        """The upstreams there are now, those put aside too, as in metrics: `10.0.0.2:53`."""
+
+    def probe(self, target: str, question: Question, heard: Heard) -> Pending | None:
+        """Ask one upstream, put aside or not, and think neither better nor worse of it for what
+        it says; None where it is not there."""
+
+
+class Forwarding(NamedTuple):
+    """One `forward` of a server block, for those who look where it leads to.
+
+    `origin` is the lower-case wire name at or below which names go to the forwarder; `written` is
+    the directive without its braces, as in the Corefile.
+    """
+
+    forwarder: Forwarder
+    origin: bytes
+    written: str
 
 
 class Facilities(Protocol):
@@ -155,7 +178,7 @@ class Site:
     Setups add to `requests`; `hosts` are the addresses the block listens on, none for all of them,
     and `metrics` says that its queries are counted. `lookup` is the way of a query into this
     server, as from a client of the block's first address; it may be called once all is set up.
-    `clusters` and `transferers` are complete when all is set up.
+    `clusters`, `transferers` and `forwardings` are complete when all is set up.
     """
 
     keys: tuple[ZoneKey, ...]
@@ -168,6 +191,7 @@ class Site:
     directives: frozenset[str] = frozenset()
     clusters: list[Cluster] = field(default_factory=list)
     transferers: list[Transferer] = field(default_factory=list)
+    forwardings: list[Forwarding] = field(default_factory=list)
 
     @property
     def server(self) -> str:

@@ -34,6 +34,7 @@ class Forwarder:
         self.answers = {}
         self.asked = []
         self.put_aside = []
+        self.probed = []
 
     def ask(self, query):
         """The reply scripted for the name, which may be an awaitable; SERVFAIL for any other."""
@@ -43,8 +44,25 @@ class Forwarder:
     def aside(self, target, reason):
         self.put_aside.append((target, reason))
 
+    def back(self, target):
+        self.put_aside = [each for each in self.put_aside if each[0] != target]
+
     def targets(self):
         return [str(target) for target in self.options.targets]
+
+    def probe(self, target, question, heard):
+        self.probed.append((target, question, heard))
+        return Given()
+
+
+class Given:
+    """A question that was given up or not."""
+
+    def __init__(self):
+        self.given_up = False
+
+    def give_up(self):
+        self.given_up = True
 
 
 class Facilities:
