@@ -1,0 +1,107 @@
+"""Upstreams over TLS (RFC 7858, RFC 8310): names verified, sessions resumed."""
+
+from __future__ import annotations
+
+import ssl
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Self
+
+from kdns.forwarding.dialing import connect
+from kdns.forwarding.options import Tls
+from kdns.forwarding.streams import Connection, TcpTransport
+
+
+class BadTlsFile(Exception):
+    """A file of certificates or keys that cannot be used: which, and why."""
+
+
+class ClientContext(ssl.SSLContext):
+    """Settings of TLS towards one upstream, and the session to go on with there.
+
+    asyncio knows nothing of sessions; it calls `wrap_bio`, which does here.
+    """
+
+    session: ssl.SSLSession | None = None
+
+    def __new__(cls) -> Self:
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
+        return super().wrap_bio(
+            incoming, outgoing, server_side, server_hostname, session or self.session
+        )
+
+    def keep_session(self, connection: ssl.SSLObject) -> None:
+        """Go on with this connection's session in the next one (RFC 8446 §2.2)."""
+        if connection.session is not None and connection.session.has_ticket:
+            self.session = connection.session
+
+
+def client_context(tls: Tls, *alpn: str) -> ClientContext:
+    """At least TLS 1.2; the upstream's certificate and name are verified. Raises BadTlsFile."""
+    context = ClientContext()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    if tls.ca is None:
+        context.load_default_certs()
+    else:
+        _readable(tls.ca)
+        try:
+            context.load_verify_locations(tls.ca)
+        except ssl.SSLError:
+            raise BadTlsFile(f"{tls.ca} holds no certificate in PEM form") from None
+    if tls.certificate is not None and tls.key is not None:
+        _readable(tls.certificate)
+        _readable(tls.key)
+        try:
+            # Without a password openssl would ask for one at the terminal.
+            context.load_cert_chain(tls.certificate, tls.key, password="")
+        except ssl.SSLError as error:
+            raise BadTlsFile(
+                f"{tls.certificate} and {tls.key} are no certificate and its key in PEM form"
+                f" ({error.reason or error})"
+            ) from None
+    return context
+
+
+class TlsTransport(TcpTransport):
+    """As `TcpTransport`, in TLS."""
+
+    proto: ClassVar[str] = "tcp-tls"
+
+    async def greet(self, connection: Connection) -> None:
+        context = self.context
+        sock = await connect(
+            self.target.host, self.target.port, self.options.source_address, self.loop
+        )
+        await self.loop.create_connection(
+            lambda: connection, sock=sock, ssl=context, server_hostname=self.server_name
+        )
+
+    def answered(self, connection: Connection) -> None:
+        super().answered(connection)
+        # TLS 1.3 gives out sessions behind the handshake: with the first answer they are there.
+        if connection.answered == 1 and connection.transport is not None:
+            self.context.keep_session(connection.transport.get_extra_info("ssl_object"))
+
+    @cached_property
+    def context(self) -> ClientContext:
+        """Made when it is first needed, and once. Raises BadTlsFile."""
+        return client_context(self.options.tls, "dot")
+
+
+def _readable(path: Path) -> None:
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise BadTlsFile(f"{path} cannot be read ({error.strerror})") from None
