@@ -45,6 +45,9 @@ EDE_OTHER: Final = 0
 EDE_STALE: Final = 3
 """RFC 8914 §4.4: an answer that could not be brought up to date."""
 
+EDE_STALE_NXDOMAIN: Final = 19
+"""RFC 8914 §4.20: the same of a name that did not exist."""
+
 EDE_NOT_READY: Final = 14
 """RFC 8914 §4.15: the server is not up yet, or has not all of its data."""
 

@@ -19,6 +19,7 @@ STREAM_LIMIT: Final = 65535
 Transport = Literal["udp", "tcp"]
 
 RD: Final = 0x0100
+AD: Final = 0x0020
 CD: Final = 0x0010
 _QR: Final = 0x8000
 _OPCODE: Final = 0x7800
@@ -102,6 +103,12 @@ class Query:
         """The same query about another absolute wire name and type, to which `hops` led."""
         question = name + qtype.to_bytes(2, "big") + self.question[-2:]
         return Query(self.packet, question, self.edns, self.transport, self.client, hops)
+
+    def flagged(self, flags: int, client: Client | None) -> Query:
+        """The same query of a client with more of the header's flags set."""
+        query = Query(self.packet, self.question, self.edns, self.transport, client, self.hops)
+        query.flags |= flags
+        return query
 
 
 def parse(

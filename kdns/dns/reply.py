@@ -11,16 +11,21 @@ from kdns.dns.rdata import RRset
 
 EPOCH: Final = b"\xff"
 
+STEADY: Final = 1 << 16
+"""`steady` of a reply none of whose TTLs count down."""
+
 
 class CacheUse(NamedTuple):
     """How a cache took part in an answer; labels of `coredns_cache_…_total`.
 
-    `zones` are the cache's own in text, as the Corefile has them.
+    `zones` are the cache's own in text, as the Corefile has them. `repeated` is the outcome of
+    giving an answer again that the cache did not have, and keeps now; "" where it does not.
     """
 
     outcome: Literal["success", "denial", "miss"]
     zones: str
     stale: bool = False
+    repeated: Literal["success", "denial", ""] = ""
 
 
 class Denial(Protocol):

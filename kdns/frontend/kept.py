@@ -8,6 +8,7 @@ from typing import Final
 
 from kdns.dns import codes
 from kdns.dns.query import skip_name
+from kdns.dns.reply import STEADY
 from kdns.telemetry.traffic import Tally
 
 _OVERHEAD: Final = 400
@@ -62,7 +63,7 @@ class Counting:
     """A kept answer whose TTLs count down, until the second at which it ends.
 
     `kept` is the answer of the second `counted`; its records begin at `start` in `kept.rest`. The
-    first `steady` of them keep their TTLs.
+    first `steady` of them keep their TTLs; all of them from STEADY on.
     """
 
     __slots__ = ("_after", "_rest", "counted", "ends", "kept", "start", "steady")
@@ -84,7 +85,7 @@ class Counting:
     def at(self, second: int) -> Kept:
         """The answer as it is in one second."""
         kept, passed = self.kept, second - self.counted
-        if passed <= 0:
+        if passed <= 0 or self.steady >= STEADY:
             return kept
         if self._rest is None:
             self._rest = ttl_offsets(kept.rest, self.start)[self.steady :]

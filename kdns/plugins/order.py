@@ -7,6 +7,7 @@ from typing import Final
 from kdns.plugins import any as any_
 from kdns.plugins import (
     bind,
+    cache,
     endpoints,
     errors,
     k8s_external,
@@ -31,9 +32,13 @@ ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("loadbalance", loadbalance.setup),
     ("transfer", transfer.setup),
     ("k8s_external", k8s_external.setup),
+    ("cache", cache.setup_counted),
     ("kubernetes", kubernetes.setup),
     ("whoami", whoami.setup),
 )
-"""Directives and how each is set up, in the order of CoreDNS's plugin.cfg."""
+    # In front of upstreams and of nothing else: what has records is never answered from a cache.
+    ("cache", cache.setup),
+"""Directives and how each is set up, in the order of CoreDNS's plugin.cfg; a name that is here
+twice has two parts in the chain."""
 
-NAMES: Final = tuple(name for name, _ in ORDER)
+NAMES: Final = tuple(dict.fromkeys(name for name, _ in ORDER))

@@ -1,0 +1,214 @@
+"""`cache [TTL] [ZONE...] { … }`: what upstreams said is given again for as long as it holds.
+
+Two parts of the chain. `Cached` stands in front of the plugins that ask upstreams, behind those
+that have records: what a cluster or a file of hosts has is always fresh, and so is a name that they
+have not. `Counted` stands where CoreDNS has its cache, and counts as its metrics do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from kdns.corefile.parser import Directive
+from kdns.dns.names import ROOT, suffixes, to_text
+from kdns.dns.query import AD, Query
+from kdns.dns.reply import CacheUse, Reply
+from kdns.forwarding.cache import Cache, Found, Half, Settings, key_of
+from kdns.plugins.cache_options import read
+from kdns.plugins.plugin import Answer, Handler, then
+from kdns.plugins.site import Facilities, Site, only
+from kdns.telemetry.series import Family
+
+_LABELS: Final = ("server", "zones", "view")
+_HALVES: Final[tuple[Half, ...]] = ("success", "denial")
+_ENTRIES: Final = Family(
+    "coredns_cache_entries",
+    "The number of elements in the cache.",
+    ("server", "type", "zones", "view"),
+    "gauge",
+)
+_EVICTIONS: Final = Family(
+    "coredns_cache_evictions", "The count of cache evictions.", _ENTRIES.labels
+)
+_PREFETCHES: Final = Family(
+    "coredns_cache_prefetch",
+    "The number of times the cache has asked for an item again in the background.",
+    _LABELS,
+)
+_DROPS: Final = Family(
+    "coredns_cache_drops",
+    "The number of responses to other questions; upstreams' transports ignore them, so it is 0.",
+    _LABELS,
+)
+
+
+class Zones:
+    """The zones that a cache is for, and their names in its metrics."""
+
+    def __init__(self, origins: Sequence[bytes]) -> None:
+        self.label = ",".join(map(to_text, origins))
+        self._origins = frozenset(origins)
+
+    def hold(self, name: bytes) -> bool:
+        """Whether a lower-case wire name is in any of them."""
+        return ROOT in self._origins or any(suffix in self._origins for _, suffix in suffixes(name))
+
+
+class Counted:
+    """Counts replies that no cache had a part in as misses, as CoreDNS does."""
+
+    name: ClassVar[str] = "cache"
+    uniform: ClassVar[bool] = True
+
+    def __init__(self, zones: Zones) -> None:
+        self._zones = zones
+        self._miss = CacheUse("miss", zones.label)
+
+    def handle(self, query: Query, next_: Handler) -> Answer:
+        return then(next_(query), self._counted) if self._zones.hold(query.name) else next_(query)
+
+    def _counted(self, reply: Reply) -> Reply:
+        return reply if reply.cache is not None else reply.changed(cache=self._miss)
+
+
+class CountedInPart(Counted):
+    """The same for a part of a server block's names."""
+
+    uniform: ClassVar[bool] = False
+
+
+class Cached:
+    """Gives and keeps the answers of the plugins behind it."""
+
+    name: ClassVar[str] = "cache"
+    uniform: ClassVar[bool] = True
+
+    def __init__(
+        self, cache: Cache, settings: Settings, zones: Zones, server: str, facilities: Facilities
+    ) -> None:
+        self.settings = settings
+        self.cache = cache
+        self._zones = zones
+        self._facilities = facilities
+        self._miss = CacheUse("miss", zones.label)
+        self._kept = {half: self._miss._replace(repeated=half) for half in _HALVES}
+        self._hit = {
+            (half, stale): CacheUse(half, zones.label, stale)
+            for half in _HALVES
+            for stale in (False, True)
+        }
+        self._refreshing: dict[bytes, asyncio.Future[Reply | None]] = {}
+        self._prefetches = facilities.series.count(_PREFETCHES, server, zones.label, "")
+
+    def handle(self, query: Query, next_: Handler) -> Answer:
+        if not self._zones.hold(query.name):
+            return next_(query)
+        key = key_of(query)
+        found = self.cache.find(key, query.name, self._now())
+        if found is None:
+            # Upstream says what it has verified to those alone who want to know (RFC 6840 §5.7).
+            asked = query.flagged(AD, query.client)
+            return then(next_(asked), lambda reply: _for(query, self._taken(key, query, reply)[0]))
+        if not found.due:
+            return self._given(query, found)
+        stale = self.settings.stale
+        if found.stale and stale is not None and stale.verify:
+            return self._verified(key, query, found, next_)
+        if key not in self._refreshing and self._refresh(key, query, next_) is not None:
+            self._prefetches.value += 1
+        return self._given(query, found)
+
+    def _now(self) -> int:
+        return int(self._facilities.clock())
+
+    def _given(self, query: Query, found: Found) -> Reply:
+        found.reply.cache = self._hit[found.half, found.stale]
+        return _for(query, found.reply)
+
+    def _taken(self, key: bytes, query: Query, reply: Reply) -> tuple[Reply, bool]:
+        """A reply that is kept, if it may be, and whether it is the present truth.
+
+        What was made from records is not an upstream's, and is nobody's to keep.
+        """
+        if reply.lifetime is None or reply.authoritative:
+            return reply, True
+        kept = self.cache.keep(key, query, reply, self._now())
+        use = self._miss if kept.half is None else self._kept[kept.half]
+        return kept.reply.changed(cache=use), kept.stands
+
+    async def _verified(self, key: bytes, query: Query, found: Found, next_: Handler) -> Reply:
+        """What upstream says now, or else, or when it takes too long, the stale answer."""
+        stale = self.settings.stale
+        patient = stale is None or not stale.recheck or key not in self._refreshing
+        fresh = self._refresh(key, query, next_) if patient else None
+        if fresh is not None:
+            await asyncio.wait((fresh,), timeout=(stale.timeout if stale else 0) or None)
+            if fresh.done() and (reply := fresh.result()) is not None:
+                return _for(query, reply)
+        return self._given(query, found)
+
+    def _refresh(
+        self, key: bytes, query: Query, next_: Handler
+    ) -> asyncio.Future[Reply | None] | None:
+        """What upstream says now, asked once at a time: None in the end where it says nothing of
+        use. None where too much is asked already."""
+        under_way = self._refreshing.get(key)
+        if under_way is not None:
+            return under_way
+        said: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
+        self._refreshing[key] = said
+        if self._facilities.spawn(self._refreshed(key, query.flagged(AD, None), next_, said)):
+            return said
+        del self._refreshing[key]
+        return None
+
+    async def _refreshed(
+        self, key: bytes, query: Query, next_: Handler, said: asyncio.Future[Reply | None]
+    ) -> Reply:
+        fresh: Reply | None = None
+        try:
+            answer = next_(query)
+            reply = answer if isinstance(answer, Reply) else await answer
+            reply, stands = self._taken(key, query, reply)
+            fresh = reply if stands else None
+        finally:
+            if fresh is None:
+                self.cache.put_off(key, self._now())
+            del self._refreshing[key]
+            if not said.done():
+                said.set_result(fresh)
+        return reply
+
+
+def setup_counted(directives: Sequence[Directive], site: Site) -> Counted:
+    """The part that counts."""
+    directive = only(directives)
+    origins, _ = read(directive, site)
+    zones = Zones(origins)
+    whole = all(map(zones.hold, site.zones(())))
+    return (Counted if whole else CountedInPart)(zones)
+
+
+def setup(directives: Sequence[Directive], site: Site) -> Cached:
+    """The part that keeps."""
+    origins, settings = read(only(directives), site)
+    zones, series = Zones(origins), site.facilities.series
+    labels = {half: (site.server, half, zones.label, "") for half in _HALVES}
+    cache = Cache(settings, {half: series.count(_EVICTIONS, *labels[half]) for half in _HALVES})
+    series.count(_DROPS, site.server, zones.label, "")
+
+    def tell() -> None:
+        series.count(_ENTRIES, *labels["success"]).value = len(cache.success)
+        series.count(_ENTRIES, *labels["denial"]).value = len(cache.denial)
+
+    site.requests.gauges.append(tell)
+    return Cached(cache, settings, zones, site.server, site.facilities)
+
+
+def _for(query: Query, reply: Reply) -> Reply:
+    """A reply for its asker: AD is for those that set AD or DO (RFC 6840 §5.8)."""
+    if not reply.authentic or query.flags & AD or (query.edns and query.edns.dnssec_ok):
+        return reply
+    return reply.changed(authentic=False)
