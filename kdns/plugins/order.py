@@ -30,14 +30,14 @@ ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("log", log.setup),
     ("any", any_.setup),
     ("loadbalance", loadbalance.setup),
+    ("cache", cache.setup_counted),
     ("transfer", transfer.setup),
     ("k8s_external", k8s_external.setup),
-    ("cache", cache.setup_counted),
     ("kubernetes", kubernetes.setup),
-    ("whoami", whoami.setup),
-)
     # In front of upstreams and of nothing else: what has records is never answered from a cache.
     ("cache", cache.setup),
+    ("whoami", whoami.setup),
+)
 """Directives and how each is set up, in the order of CoreDNS's plugin.cfg; a name that is here
 twice has two parts in the chain."""
 
