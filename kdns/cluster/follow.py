@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
 from typing import Final
 
@@ -12,8 +12,12 @@ from kdns.cluster.feed import Event, Feed
 
 _log: Final = logging.getLogger("plugin/kubernetes")
 
-SLICE: Final = 0.002
+SLICE: Final = 0.001
 """Longest time in seconds that changes are applied without a turn for anybody else."""
+
+
+async def _pass() -> None:
+    await asyncio.sleep(0)
 
 
 async def follow(
@@ -21,10 +25,12 @@ async def follow(
     apply: Callable[[Event], Collection[bytes]],
     forget: Callable[[Collection[bytes]], None],
     clock: Callable[[], float],
+    pause: Callable[[], Awaitable[None]] = _pass,
 ) -> None:
     """Apply a feed's events for as long as it has any, and have what they touch forgotten.
 
-    Queries are answered between the slices of a long run of events. `clock` counts seconds.
+    Queries are answered between the slices of a long run of events, in `pause`. `clock` counts
+    seconds.
     """
     turn = clock()
     async with aclosing(feed.events()) as events:
@@ -37,5 +43,5 @@ async def follow(
             if touched:
                 forget(touched)
             if clock() - turn > SLICE:
-                await asyncio.sleep(0)
+                await pause()
                 turn = clock()

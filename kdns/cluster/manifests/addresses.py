@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
-from socket import AF_INET, AF_INET6, inet_ntop
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import TypeAlias
 
-Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = IPv4Network | IPv6Network
 
 SERVICE_RANGES = "10.96.0.0/16,fd00:10:96::/112"
@@ -75,10 +74,10 @@ class AddressPool:
         self._free = [band.stop - band.start for band in self._bands]  # len() ends at 2**63
         self._taken: set[int] = set()
 
-    def reserve(self, address: Address) -> None:
+    def reserve(self, number: int) -> None:
         """Take an address given by hand: in the range or not, taken already or not."""
-        if int(address) not in self._taken:
-            self._take(int(address))
+        if number not in self._taken:
+            self._take(number)
 
     def allocate(self, digest: int) -> int | None:
         """An address as a number; None where the range is used up."""
@@ -103,6 +102,11 @@ class AddressPool:
         self._taken.add(number)
         for index, band in enumerate(self._bands):
             self._free[index] -= number in band
+
+
+def packed(text: str) -> bytes:
+    """The bytes of an address, 4 or 16. Raises OSError for text that is none."""
+    return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
 
 
 def static_band(network: Network) -> int:

@@ -11,6 +11,7 @@ from kdns.cluster.manifests.addresses import suffix
 from kdns.cluster.manifests.kinds import DeclaredService, Endpoints, GivenSlice, PodSpec
 from kdns.cluster.manifests.pods import Group
 from kdns.cluster.manifests.services import Served
+from kdns.cluster.manifests.turns import Turns
 from kdns.cluster.manifests.validation import family
 from kdns.cluster.objects import (
     SERVICE_NAME_LABEL,
@@ -72,7 +73,8 @@ class Slices:
     """Makes the slices of one set of manifests after the other, and keeps what would come out the
     same."""
 
-    def __init__(self) -> None:
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._selected: dict[tuple[str, str], _Selected] = {}
         self._given: Names = set()
 
@@ -88,16 +90,19 @@ class Slices:
         Given ones that a controller is said to manage, as in a dump of a live cluster, stand for
         all that it would make for their Service.
         """
-        names = set(_names(given))
+        each = self._turns.each
+        names = set(_names(each(given)))
         before = self._selected if names == self._given else {}
-        self._given, self._selected = set(names), {}
+        if names != self._given:
+            self._given = set(names)
+        self._selected = {}
         managed = {
             (one.metadata.namespace, one.service, one.metadata.labels.get(MANAGED_BY_LABEL))
-            for one in given
+            for one in each(given)
         }
         slices: list[EndpointSlice | GivenSlice] = list(given)
         index = PodIndex(groups)
-        for (namespace, name), service in served.items():
+        for (namespace, name), service in each(served.items()):
             selector = service.declared.spec.selector
             if selector and (namespace, name, SELECTING) not in managed:
                 found = index.select(namespace, selector)

@@ -19,9 +19,11 @@ from kdns.cluster.manifests.kinds import (
     GivenSlice,
     Place,
     Workload,
+    by_name,
 )
 from kdns.cluster.manifests.pods import Made, Pods
-from kdns.cluster.manifests.services import serve
+from kdns.cluster.manifests.services import ByName, serve
+from kdns.cluster.manifests.turns import Turns
 from kdns.cluster.objects import (
     SERVICE_NAME_LABEL,
     Endpoint,
@@ -73,47 +75,53 @@ class ControlPlane:
     the same again are kept, so that a change costs little in a large folder.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, turns: Turns | None = None) -> None:
         self._settings = settings
+        self._turns = turns or Turns()
+        self._served: ByName = {}
         self._pods: dict[tuple[str, str, str], Made] = {}
-        self._slices = Slices()
+        self._slices = Slices(self._turns)
 
     def fill(self, declared: Iterable[Declared]) -> Filled:
         """Every object, in a lasting order, whatever file holds what.
 
-        The order of files decides between two that claim the same thing: the first has it.
+        `declared` comes in the order of places, which decides between two that claim the same
+        thing: the first has it.
         """
-        first, errors = _without_duplicates(sorted(declared, key=lambda item: item.place))
-        if ("Service", "default", "kubernetes") not in first:
-            first = {("Service", "default", "kubernetes"): _kubernetes(self._settings), **first}
-        services = [item for item in first.values() if item.kind == "Service"]
-        served, refused = serve(services, self._settings)
-        items = sorted(first.values(), key=lambda item: (item.namespace, item.kind, item.name))
-        pods = Pods(self._settings, self._pods)
-        declared_pods = [item for item in items if item.kind == "Pod"]
+        each = self._turns.each
+        found, errors = _without_duplicates(each(declared))
+        services = [item for item in each(found) if item.kind == "Service"]
+        if not any(map(_is_kubernetes, each(services))):
+            services.insert(0, _kubernetes(self._settings))
+        served, refused = serve(services, self._settings, self._served, self._turns)
+        self._served = served
+        items = list(by_name(found, self._turns))
+        pods = Pods(self._settings, self._pods, self._turns)
+        declared_pods = [item for item in each(items) if item.kind == "Pod"]
+        workloads = [item for item in each(items) if isinstance(item.object, Workload)]
         pods.declare(declared_pods)
-        pods.run([item for item in items if isinstance(item.object, Workload)], declared_pods)
+        pods.run(workloads, declared_pods)
         self._pods = pods.made
         slices = self._slices.make(
-            list(_objects(items, GivenSlice)),
-            list(_objects(items, Endpoints)),
+            list(_objects(each(items), GivenSlice)),
+            list(_objects(each(items), Endpoints)),
             served,
             pods.groups,
         )
-        if not any(_of_kubernetes(made) for made in slices):
+        if not any(map(_of_kubernetes, each(slices))):
             slices.append(_kubernetes_slice(pods))
         objects: chain[Item] = chain(
-            _namespaces(items),
+            _namespaces(each(items)),
             (service.object for service in served.values()),
             slices,
             (pod.object for group in pods.groups for pod in group.pods),
         )
-        return Filled({key(item): item for item in objects}, errors + refused + pods.errors)
+        return Filled({key(item): item for item in each(objects)}, errors + refused + pods.errors)
 
 
 def _without_duplicates(
     declared: Iterable[Declared],
-) -> tuple[dict[tuple[str, str, str], Declared], list[ManifestError]]:
+) -> tuple[list[Declared], list[ManifestError]]:
     first: dict[tuple[str, str, str], Declared] = {}
     errors = []
     for item in declared:
@@ -122,17 +130,21 @@ def _without_duplicates(
             place = f"{holder.place.path}:{holder.place.line}"
             problem = f"declared before in {place}, which holds: take one of the two out"
             errors.append(ManifestError(*item.place, item.subject, problem))
-    return first, errors
+    return list(first.values()), errors
 
 
-def _objects(items: list[Declared], of: type[T]) -> Iterator[T]:
+def _objects(items: Iterable[Declared], of: type[T]) -> Iterator[T]:
     return (cast("T", item.object) for item in items if isinstance(item.object, of))
 
 
-def _namespaces(items: list[Declared]) -> Iterator[Namespace]:
-    given = {item.name: item.object.metadata for item in items if item.kind == "Namespace"}
-    used = {item.namespace for item in items if item.namespace}
-    for name in sorted(used | given.keys() | {"default", "kube-system"}):
+def _namespaces(items: Iterable[Declared]) -> Iterator[Namespace]:
+    given: dict[str, Metadata] = {}
+    used: set[str] = set()
+    for item in items:
+        used.add(item.namespace or item.name)  # a Namespace has none, and is one
+        if item.kind == "Namespace":
+            given[item.name] = item.object.metadata
+    for name in sorted(used | {"default", "kube-system"}):
         metadata = given.get(name) or Metadata(name=name)
         yield Namespace(
             Metadata(
@@ -152,6 +164,10 @@ def _kubernetes(settings: Settings) -> Declared:
     spec = DeclaredServiceSpec(cluster_ip=address, cluster_ips=[address], ports=ports)
     metadata = Metadata(name="kubernetes", namespace="default", labels=labels)
     return Declared(_SELF, "Service", DeclaredService(metadata, spec))
+
+
+def _is_kubernetes(service: Declared) -> bool:
+    return service.name == "kubernetes" and service.namespace == "default"
 
 
 def _of_kubernetes(made: EndpointSlice | GivenSlice) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from kdns.cluster.manifests.documents import Document, ManifestError, Path, Tree, documents
 from kdns.cluster.manifests.kinds import TYPES, Declared, GivenSlice, Place, subject
+from kdns.cluster.manifests.turns import Turns
 from kdns.cluster.manifests.validation import problems
 from kdns.cluster.objects import EndpointSlice
 
@@ -39,12 +40,14 @@ class Content(NamedTuple):
     errors: list[ManifestError]
 
 
-def read(path: str, content: bytes) -> Content:
+def read(path: str, content: bytes, turns: Turns | None = None) -> Content:
     """Objects of one file that DNS has a use for, in order; other kinds are passed over."""
     declared: list[Declared] = []
     errors: list[ManifestError] = []
     try:
         for document in documents(path, content):
+            if turns is not None:
+                turns.rest()
             try:
                 found = _declared(path, document, errors)
             except ManifestError as error:
@@ -54,6 +57,7 @@ def read(path: str, content: bytes) -> Content:
                     declared.append(found)
     except ManifestError as error:
         errors.append(error)
+    declared.sort(key=lambda item: item.place.line)  # some of a List wait for its last line
     return Content(declared, errors)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 from kdns.cluster.manifests.declarations import read
 from kdns.cluster.manifests.documents import ManifestError
 from kdns.cluster.manifests.kinds import Declared
+from kdns.cluster.manifests.turns import Turns
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -25,6 +26,14 @@ class Seen(NamedTuple):
 
     files: dict[str, os.stat_result]
     troubles: dict[str, str]
+
+
+class Edit(NamedTuple):
+    """What one file declared, and what it declares now. What stayed as it was is the same object in
+    both, where it kept its place."""
+
+    before: list[Declared]
+    after: list[Declared]
 
 
 class Report(NamedTuple):
@@ -56,32 +65,40 @@ class Files:
     edit, and of two writes within one tick of the file system's clock the second is not missed.
     """
 
-    def __init__(self, root: str | os.PathLike[str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        clock: Callable[[], float],
+        turns: Turns | None = None,
+    ) -> None:
         self.root = os.fspath(root)
         self._clock = clock
+        self._turns = turns or Turns()
         self._files: dict[str, _File] = {}
+        self._paths: list[str] = []  # kept in order, so that a sort takes no time
         self._troubles: dict[str, str] = {}
         self._loaded = False
 
-    def refresh(self) -> bool:
-        """Look, and read what has changed; whether `declared` may differ from the last time.
+    def refresh(self) -> list[Edit]:
+        """Look, and read what has changed: what makes `declared` of the last time that of now.
 
         Looks again after reading: a folder that is swapped under its link meanwhile (a mounted
         ConfigMap) comes out as of after the swap, never as half of each.
         """
-        changed = False
+        edits: list[Edit] = []
         for _ in range(3):
-            seen = look(self.root)
-            read_some = self._take(seen)
-            changed = changed or read_some
-            if not read_some:
+            found = self._take(look(self.root, self._turns))
+            edits += found
+            if not found:
                 break
         self._loaded = True
-        return changed
+        return edits
 
     @property
     def declared(self) -> Iterator[Declared]:
-        return (item for path in sorted(self._files) for item in self._files[path].declared)
+        """In the order of their places."""
+        self._paths.sort()
+        return (item for path in self._paths for item in self._files[path].declared)
 
     @property
     def reports(self) -> list[Report]:
@@ -94,11 +111,12 @@ class Files:
             found += [Report(error, file.digest, file.held) for error in file.errors]
         return found
 
-    def _take(self, seen: Seen) -> bool:
+    def _take(self, seen: Seen) -> list[Edit]:
         self._troubles = dict(seen.troubles)
-        changed, quiet = False, True
+        edits: list[Edit] = []
+        quiet = True
         now = self._clock()
-        for path, status in seen.files.items():
+        for path, status in self._turns.each(seen.files.items()):
             signature = _signature(status)
             known = self._files.get(path)
             if known is not None and known.signature == signature:
@@ -106,46 +124,58 @@ class Files:
             settled = not 0 <= now - max(status.st_mtime, status.st_ctime) < _SETTLED
             quiet = quiet and settled
             if settled or not self._loaded:
-                changed |= self._read(path, signature if settled else None)
+                edits += self._read(path, signature if settled else None)
         if quiet:  # else a file that has gone may be the one that has come, renamed
-            changed |= self._forget(seen)
-        return changed
+            edits += self._forget(seen)
+        return edits
 
-    def _forget(self, seen: Seen) -> bool:
-        """Drop the files that are gone; whether there were any."""
+    def _forget(self, seen: Seen) -> list[Edit]:
+        """Drop the files that are gone."""
         kept = {path for trouble in seen.troubles for path in self._below(trouble)}
         gone = [path for path in self._files if path not in seen.files and path not in kept]
-        for path in gone:
-            del self._files[path]
-        return bool(gone)
+        edits = [Edit(self._files.pop(path).declared, []) for path in gone]
+        if gone:
+            self._paths = [path for path in self._paths if path in self._files]
+        return edits
 
     def _below(self, place: str) -> Iterator[str]:
         """Known files that are, or lie in, a place that could not be looked at."""
         folder = place.rstrip("/") + "/"
         return (path for path in self._files if path == place or path.startswith(folder))
 
-    def _read(self, path: str, signature: Signature | None) -> bool:
-        """Read one file; whether its content is not what it was."""
+    def _read(self, path: str, signature: Signature | None) -> list[Edit]:
+        """Read one file; no edit where its content is what it was."""
         known = self._files.get(path)
         try:
             content = Path(path).read_bytes()
         except OSError as error:
             self._troubles[path] = unreadable(error)
-            return False
+            return []
         digest = blake2b(content, digest_size=16).digest()
         if known is not None and known.digest == digest:
             self._files[path] = known._replace(signature=signature)
-            return False
-        declared, errors = read(path, content)
+            return []
+        declared, errors = read(path, content, self._turns)
         whole = not errors
         if not content and known is not None and known.declared:
             problem = "empty: delete the file if its objects shall go"
             errors = [ManifestError(path, 0, "", problem)]
         held = bool(errors) and known is not None and (known.whole or not content)
+        before = known.declared if known is not None else []
+        if known is None:
+            self._paths.append(path)
         if known is not None and held:
             declared, whole = known.declared, known.whole
+        _keep(before, declared)
         self._files[path] = _File(signature, digest, declared, errors, whole, held)
-        return True
+        return [Edit(before, declared)]
+
+
+def _keep(before: list[Declared], declared: list[Declared]) -> None:
+    """Put what says the same as before, in the same place, back where it was."""
+    for index, (old, new) in enumerate(zip(before, declared, strict=False)):
+        if old == new:
+            declared[index] = old
 
 
 def by_place(reports: list[Report]) -> list[Report]:
@@ -153,7 +183,7 @@ def by_place(reports: list[Report]) -> list[Report]:
     return sorted(reports, key=lambda report: (report.error.path, report.error.line))
 
 
-def look(root: str) -> Seen:
+def look(root: str, turns: Turns | None = None) -> Seen:
     """Every manifest file below `root`, links followed, hidden entries passed over."""
     seen = Seen({}, {})
     try:
@@ -162,20 +192,20 @@ def look(root: str) -> Seen:
         seen.troubles[root] = unreadable(error)
         return seen
     if stat.S_ISDIR(status.st_mode):
-        _walk(root, ((status.st_dev, status.st_ino),), seen)
+        _walk(root, ((status.st_dev, status.st_ino),), seen, turns or Turns())
     else:
         _add(root, status, seen)
     return seen
 
 
-def _walk(folder: str, above: tuple[tuple[int, int], ...], seen: Seen) -> None:
+def _walk(folder: str, above: tuple[tuple[int, int], ...], seen: Seen, turns: Turns) -> None:
     try:
         with os.scandir(folder) as entries:
             found = [(entry.name, entry.path) for entry in entries]
     except OSError as error:
         seen.troubles[folder] = unreadable(error)
         return
-    for name, path in found:
+    for name, path in turns.each(found):
         if name.startswith("."):
             continue
         wanted = name.endswith(SUFFIXES)
@@ -189,7 +219,7 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...], seen: Seen) -> None:
         if stat.S_ISDIR(status.st_mode):
             identity = status.st_dev, status.st_ino
             if identity not in above:  # a link to a folder that it lies in
-                _walk(path, (*above, identity), seen)
+                _walk(path, (*above, identity), seen, turns)
         elif wanted:
             _add(path, status, seen)
 

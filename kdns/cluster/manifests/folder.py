@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from kdns.cluster.feed import Delete, Event, Synced, Upsert
 from kdns.cluster.manifests.addresses import Settings
-from kdns.cluster.manifests.controlplane import ControlPlane, Item, Key
+from kdns.cluster.manifests.controlplane import Item
 from kdns.cluster.manifests.documents import ManifestError
-from kdns.cluster.manifests.files import Files, Report, by_place, unreadable
+from kdns.cluster.manifests.files import unreadable
 from kdns.cluster.manifests.kinds import GivenSlice
+from kdns.cluster.manifests.turns import Turns
+from kdns.cluster.manifests.view import UNCHANGED, Changes, View
 from kdns.cluster.objects import Object
 
 POLL_SECONDS = 0.4
@@ -37,7 +37,7 @@ class Loaded(NamedTuple):
 def load(path: str | os.PathLike[str], settings: Settings | None = None) -> Loaded:
     """Everything below `path`, a folder or one file. Raises ManifestError where it is missing."""
     _require(path)
-    view = _View(path, settings or Settings(), time.time)
+    view = View(path, settings or Settings(), time.time)
     view.refresh()
     errors = [report.error for report in view.reports]
     return Loaded(list(map(_whole, view.objects.values())), errors)
@@ -75,7 +75,7 @@ class ManifestFolder:
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """As `Feed.events`; each call is a view of its own, with everything from the start."""
-        view = _View(self.path, self.settings, self._clock)
+        view = View(self.path, self.settings, self._clock, Turns())
         reported: set[tuple[str, bytes]] = set()
         synced = False
         while True:
@@ -86,7 +86,7 @@ class ManifestFolder:
                 _log.exception("%s: this change is not served, what was before stays", self.path)
             else:
                 self._report(view, reported)
-                self.changes_total += synced and changes != _UNCHANGED
+                self.changes_total += synced and changes != UNCHANGED
                 async for event in _paced(changes):
                     yield event
                 if not synced:
@@ -94,7 +94,7 @@ class ManifestFolder:
                 synced = True
             await self._sleep(self._poll_seconds)
 
-    def _report(self, view: _View, reported: set[tuple[str, bytes]]) -> None:
+    def _report(self, view: View, reported: set[tuple[str, bytes]]) -> None:
         """Log what is wrong since the last time; the same line in other content is news."""
         reports = view.reports
         for report in reports:
@@ -108,71 +108,7 @@ class ManifestFolder:
         self.objects = len(view.objects)
 
 
-class _Changes(NamedTuple):
-    gone: list[Key]
-    upserted: list[Item]
-
-
-_UNCHANGED = _Changes([], [])
-
-
-class _View:
-    """Files and what was made of them last; blocking, for one thread."""
-
-    def __init__(
-        self, path: str | os.PathLike[str], settings: Settings, clock: Callable[[], float]
-    ) -> None:
-        self._files = Files(path, clock)
-        self._plane = ControlPlane(settings)
-        self._refused: list[Report] = []
-        self._filled = False
-        self.objects: dict[Key, Item] = {}
-
-    @property
-    def reports(self) -> list[Report]:
-        """Everything that is wrong now, by path and line."""
-        return by_place(self._files.reports + self._refused)
-
-    def refresh(self) -> _Changes:
-        """Look again; what has changed in the objects, computed whole."""
-        with _uncollected():
-            if not self._files.refresh() and self._filled:
-                return _UNCHANGED
-            return self._refill()
-
-    def _refill(self) -> _Changes:
-        filled = self._plane.fill(self._files.declared)
-        gone = [key for key in reversed(self.objects) if key not in filled.objects]
-        upserted: list[Item] = []
-        for key, made in filled.objects.items():
-            before = self.objects.get(key)
-            if before is made:
-                continue
-            if before == made:
-                filled.objects[key] = before  # the one that the reader of the feed has
-            else:
-                upserted.append(made)
-        self.objects = filled.objects
-        self._refused = [Report(error, b"", held=False) for error in filled.errors]
-        self._filled = True
-        return _Changes(gone, upserted)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without the cyclic collector, which a third of a large load's time would go to: a load makes
-    containers by the 100,000, and no cycles."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-async def _paced(changes: _Changes) -> AsyncIterator[Event]:
+async def _paced(changes: Changes) -> AsyncIterator[Event]:
     """One by one, with a turn for the event loop between batches."""
     deletes: Iterator[Event] = (Delete(*key) for key in changes.gone)
     upserts: Iterator[Event] = (Upsert(_whole(item)) for item in changes.upserted)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from ipaddress import ip_address
 from typing import NamedTuple, cast
 
 from msgspec import Struct
 
-from kdns.cluster.manifests.addresses import AddressPool, Settings, digest, suffix
+from kdns.cluster.manifests.addresses import AddressPool, Settings, digest, packed, suffix
 from kdns.cluster.manifests.documents import ManifestError
 from kdns.cluster.manifests.kinds import Declared, DeclaredPod, PodSpec, Workload
+from kdns.cluster.manifests.turns import Turns
 from kdns.cluster.objects import Metadata, Pod, PodIP, PodStatus, TargetRef
 
 POD_NAME_LABEL = "statefulset.kubernetes.io/pod-name"
@@ -57,33 +57,39 @@ class Pods:
     `before` is what was `made` for the last set: the pods that would be made the same are kept.
     """
 
-    def __init__(self, settings: Settings, before: dict[tuple[str, str, str], Made]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        before: dict[tuple[str, str, str], Made],
+        turns: Turns,
+    ) -> None:
         self.pools = [AddressPool(network, static=1) for network in settings.pod_ranges]
         self.errors: list[ManifestError] = []
         self.groups: list[Group] = []
         self.made: dict[tuple[str, str, str], Made] = {}
         self._before = before
+        self._turns = turns
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         for pool in self.pools:
-            pool.reserve(pool.first)  # the API server's
+            pool.reserve(int(pool.first))  # the API server's
 
     def declare(self, pods: Sequence[Declared]) -> None:
         """Take the pods that manifests hold. First, for theirs are the names and the addresses."""
-        for declared in pods:
+        for declared in self._turns.each(pods):
             self._names[declared.namespace].add(declared.name)
             for text in _given(cast("DeclaredPod", declared.object).status):
-                address = ip_address(text)
+                address = packed(text)
                 for pool in self.pools:
-                    if pool.network.version == address.version:
-                        pool.reserve(address)
-        for declared in pods:
+                    if pool.network.max_prefixlen == 8 * len(address):
+                        pool.reserve(int.from_bytes(address))
+        for declared in self._turns.each(pods):
             self.groups.append(self._declared(declared))
 
     def run(self, workloads: Sequence[Declared], pods: Iterable[Declared]) -> None:
         """Make the pods that each workload misses, given the declared ones."""
         owned = Counter(filter(None, map(_owner, pods)))
         owners = set(filter(None, map(_owner, workloads)))
-        for declared in workloads:
+        for declared in self._turns.each(workloads):
             key = declared.namespace, declared.kind, declared.name
             if key not in owners:
                 self.made[key] = made = self._run(declared, owned[key], self._before.get(key))

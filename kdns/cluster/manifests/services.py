@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from ipaddress import ip_address
-from typing import NamedTuple, cast
+from typing import TypeAlias, cast
 
-from kdns.cluster.manifests.addresses import Address, AddressPool, Settings, digest, static_band
+from msgspec import Struct
+
+from kdns.cluster.manifests.addresses import AddressPool, Settings, digest, packed, static_band
 from kdns.cluster.manifests.documents import ManifestError
-from kdns.cluster.manifests.kinds import Declared, DeclaredService
-from kdns.cluster.manifests.validation import family
+from kdns.cluster.manifests.kinds import Declared, DeclaredService, by_name
+from kdns.cluster.manifests.turns import Turns
 from kdns.cluster.objects import Service, ServicePort, ServiceSpec
 
 
-class Served(NamedTuple):
+class Served(Struct, frozen=True, gc=False):
     """A Service that was accepted: as declared, and as it comes out. `families` is in its order."""
 
     declared: DeclaredService
@@ -21,31 +23,41 @@ class Served(NamedTuple):
     object: Service
 
 
+ByName: TypeAlias = dict[tuple[str, str], Served]
+
+
 def serve(
-    services: Iterable[Declared], settings: Settings
-) -> tuple[dict[tuple[str, str], Served], list[ManifestError]]:
+    services: Sequence[Declared],
+    settings: Settings,
+    before: ByName,
+    turns: Turns,
+) -> tuple[ByName, list[ManifestError]]:
     """Give every Service its addresses: those given by hand first, the rest by name.
 
     `services` come in the order that kubectl would apply them: of two that ask for one address the
     first has it, and the other is refused, as by an API server. The result is by (namespace, name).
+    Of `before`, the result of the last time, those that would be made the same are kept.
     """
     pools = {
         f"IPv{network.version}": AddressPool(network, static=static_band(network))
         for network in settings.service_ranges
     }
     errors: list[ManifestError] = []
-    holders: dict[Address, Declared] = {}
-    accepted: list[tuple[Declared, list[str]]] = []
-    for service in services:
+    holders: dict[bytes, Declared] = {}
+    accepted: dict[tuple[str, str], list[str]] = {}
+    for service in turns.each(services):
         families, problem = _families(_spec(service), list(pools))
         problem = problem or _reserve(service, pools, holders)
         if problem:
             errors.append(ManifestError(*service.place, service.subject, problem))
         else:
-            accepted.append((service, families))
-    served: dict[tuple[str, str], Served] = {}
-    for service, families in sorted(accepted, key=lambda item: (item[0].namespace, item[0].name)):
+            accepted[service.namespace, service.name] = families
+    served: ByName = {}
+    for service in turns.each(by_name(services, turns)):
         key = service.namespace, service.name
+        if key not in accepted:
+            continue
+        families = accepted[key]
         addresses = _addresses(service, families, pools)
         if None in addresses:
             full = " and ".join(str(network) for network in settings.service_ranges)
@@ -53,8 +65,12 @@ def serve(
             errors.append(ManifestError(*service.place, service.subject, problem))
             continue
         declared = _spec(service)
-        made = _object(declared, [address for address in addresses if address])
-        served[key] = Served(declared, families, made)
+        kept = before.get(key)
+        if kept and kept.declared is declared and kept.object.spec.cluster_ips == addresses:
+            served[key] = kept
+        else:
+            made = _object(declared, [address for address in addresses if address])
+            served[key] = Served(declared, families, made)
     return served, errors
 
 
@@ -69,7 +85,8 @@ def _families(service: DeclaredService, configured: list[str]) -> tuple[list[str
         return [], ""
     addresses = [] if service.headless else spec.cluster_ips or [spec.cluster_ip]
     families = list(spec.ip_families)
-    families += [family(address) for address in addresses if address][len(families) :]
+    given = [_family(address) for address in addresses if address]
+    families += given[len(families) :]
     dual = spec.ip_family_policy in ("PreferDualStack", "RequireDualStack")
     if service.headless and not spec.selector:
         return families, ""  # its slices are given, and are of any family
@@ -86,20 +103,24 @@ def _families(service: DeclaredService, configured: list[str]) -> tuple[list[str
     return families, ""
 
 
+def _family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"
+
+
 def _reserve(
-    service: Declared, pools: dict[str, AddressPool], holders: dict[Address, Declared]
+    service: Declared, pools: dict[str, AddressPool], holders: dict[bytes, Declared]
 ) -> str:
     """Take the addresses a Service was given by hand, or none of them; what is wrong, or ""."""
     spec = _spec(service).spec
     given = spec.cluster_ips or [spec.cluster_ip]
-    wanted = [ip_address(text) for text in given if text not in ("", "None")]
-    for address in wanted:
+    wanted = [(text, packed(text)) for text in given if text not in ("", "None")]
+    for text, address in wanted:
         if holder := holders.get(address):
             by = f"{holder.subject} ({holder.place.path}:{holder.place.line})"
-            return f"clusterIP {address} is taken by {by}: choose another, or leave it out"
-    for address in wanted:
+            return f"clusterIP {ip_address(text)} is taken by {by}: choose another, or leave it out"
+    for text, address in wanted:
         holders[address] = service
-        pools[f"IPv{address.version}"].reserve(address)
+        pools[_family(text)].reserve(int.from_bytes(address))
     return ""
 
 

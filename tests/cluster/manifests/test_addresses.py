@@ -50,7 +50,7 @@ def test_static_band(network: str, expected: int) -> None:
 def test_reserved() -> None:
     pool = AddressPool(ip_network("10.0.0.0/28"), static=0)
     for address in ("10.0.0.3", "10.0.0.3", "192.0.2.1"):
-        pool.reserve(ip_address(address))
+        pool.reserve(int(ip_address(address)))
     found = [pool.allocate(digest(str(n))) for n in range(14)]
     assert int(ip_address("10.0.0.3")) not in found
     assert found.count(None) == 1

@@ -163,6 +163,26 @@ def test_the_rest_of_a_file_with_errors() -> None:
     assert [error.line for error in content.errors] == [22, 38]
 
 
+def test_the_order_in_a_list_that_says_its_kind_at_its_end() -> None:
+    content = read(
+        "a.yaml",
+        dedent("""
+            apiVersion: v1
+            items:
+            - {metadata: {name: a}, spec: {ports: [{port: 80}]}}
+            - {apiVersion: v1, kind: Namespace, metadata: {name: b}}
+            - {metadata: {name: c}, spec: {ports: [{port: 80}]}}
+            kind: ServiceList
+        """).encode(),
+    )
+    assert content.errors == []
+    assert [(item.name, item.place.line) for item in content.declared] == [
+        ("a", 4),
+        ("b", 5),
+        ("c", 6),
+    ]
+
+
 def test_lines_in_a_json_list() -> None:
     service = {
         "apiVersion": "v1",

@@ -234,6 +234,48 @@ def test_a_time_stamp_in_the_future_does_not_wait(tmp_path: Path) -> None:
     assert _names(files) == ["b"]
 
 
+def test_edits(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    a.write_text(_service("a1", "a2"))
+    b.write_text(_service("b"))
+    files = Files(tmp_path, lambda: LATER)
+
+    def edits() -> list[tuple[list[str], list[str]]]:
+        found = files.refresh()
+        return sorted(([i.name for i in e.before], [i.name for i in e.after]) for e in found)
+
+    assert edits() == [([], ["a1", "a2"]), ([], ["b"])]
+    a.write_text(_service("a1", "a3"))
+    b.unlink()
+    assert edits() == [(["a1", "a2"], ["a1", "a3"]), (["b"], [])]
+    assert edits() == []
+    a.write_text("[")
+    assert edits() == [(["a1", "a3"], ["a1", "a3"])]  # what it held stays
+
+
+def test_what_says_the_same_stays_the_same_object(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(_service("a", "b", "c"))
+    files = _files(tmp_path)
+    path.write_text(_service("a", "x", "c", "d"))
+    [(before, after)] = files.refresh()
+    assert [old is new for old, new in zip(before, after, strict=False)] == [True, False, True]
+    path.write_text("# first\n" + _service("a", "x", "c", "d"))
+    [(before, after)] = files.refresh()
+    assert not any(old is new for old, new in zip(before, after, strict=True))
+
+
+def test_declared_is_in_the_order_of_places(tmp_path: Path) -> None:
+    for name in "cea":
+        (tmp_path / f"{name}.yaml").write_text(_service(name, f"{name}2"))
+    files = _files(tmp_path)
+    (tmp_path / "c.yaml").unlink()
+    for name in "db":
+        (tmp_path / f"{name}.yaml").write_text(_service(name))
+    files.refresh()
+    assert _names(files) == ["a", "a2", "b", "d", "e", "e2"]
+
+
 def test_deleted(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -296,8 +296,23 @@ def test_load_of_an_empty_folder(tmp_path: Path) -> None:
     ]
 
 
+_slices = st.builds(
+    lambda name, service, addresses: (
+        f"""
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: {name}, namespace: shop, labels: {{kubernetes.io/service-name: {service}}}}}
+addressType: IPv4
+endpoints: [{{addresses: [{", ".join(addresses)}]}}]
+"""
+    ),
+    st.sampled_from("de"),
+    st.sampled_from("ab"),
+    st.lists(st.sampled_from(["192.0.2.1", "192.0.2.2"]), min_size=1),
+)
 _texts = st.lists(
-    st.builds(
+    _slices
+    | st.builds(
         lambda name, port, selected: (
             _service(name, port)
             if selected is None
