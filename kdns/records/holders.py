@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
@@ -64,13 +64,15 @@ class Holders(Generic[T]):
         self._table[token] = held if len(held) > 1 else held[0]
         return False
 
-    def replace(self, token: bytes, old: T, new: T) -> None:
-        """Hand a token from one holder to another."""
-        if self._table[token] is old:
-            self._table[token] = new
-        else:
-            self.remove(token, old)
-            self.add(token, new)
+    def replace(self, tokens: Iterable[bytes], old: T, new: T) -> None:
+        """Hand tokens from one holder to another."""
+        table = self._table
+        for token in tokens:
+            if table[token] is old:
+                table[token] = new
+            else:
+                self.remove(token, old)
+                self.add(token, new)
 
     def get(self, token: bytes) -> Collection[T]:
         """All who hold the token; not a copy, so not to be kept over a change."""

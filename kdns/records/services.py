@@ -81,15 +81,15 @@ class Services:
     ) -> None:
         """Make a slice what `make` says, or take it away where `key` or `make` is missing."""
         old = self._slices.get(name)
+        before = old.addresses() if old is not None else set()
         new = None
         if key is not None and make is not None:
             node = self.nodes.get(key)
             # Addresses that stay keep their objects, which the tables by address share.
-            shared = {packed: packed for packed in old.addresses()} if old is not None else {}
+            shared = {packed: packed for packed in before}
             new = make(node.key if node is not None else key, shared)
         if _same(old, new):
             return
-        before = old.addresses() if old is not None else set()
         after = new.addresses() if new is not None else set()
         # Who reads of an address that stays in its service reads the service as well.
         stays = old is not None and new is not None and old.key == new.key
@@ -143,8 +143,7 @@ class Services:
             fresh = self.endpoints.add_all(after - before, new)
             self.prefixes[new.family].add(fresh)
         if old is not None and new is not None:
-            for packed in before & after:
-                self.endpoints.replace(packed, old, new)
+            self.endpoints.replace(before & after, old, new)
 
     def _give_back(self, holders: Holders[T], packed: bytes, holder: T) -> None:
         if holders.remove(packed, holder):

@@ -86,7 +86,8 @@ class Store:
     kept with `multicluster` alone; `externals` says which services have addresses outside; `pods`
     counts the pods of a `pod_token`. With `zonal` endpoints keep their topology zones.
 
-    `restored` says that what is here until `synced` is what an earlier process knew.
+    `restored` says that what is here until `synced` is what an earlier process knew; what is
+    `unconfirmed` of it, by kind and name, goes with the first sync.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Store:
         self.externals = Externals(Serial(EXTERNAL_SERIAL))
         self.pods: dict[bytes, int] = {}
         self._pod_tokens: dict[str, tuple[bytes, ...]] = {}
-        self._unconfirmed: set[tuple[str, str | bytes]] = set()
+        self.unconfirmed: set[tuple[str, str | bytes]] = set()
         self._multicluster = multicluster
         self._clock = clock
         self._complaints = Complaints()
@@ -159,19 +160,19 @@ class Store:
             match item:
                 case SavedNamespace(label):
                     self._set_namespace(label, touched, exists=True)
-                    self._unconfirmed.add(("Namespace", label))
+                    self.unconfirmed.add(("Namespace", label))
                 case SavedService(key, entry, True):
                     self.imports.set_service(key, entry, touched)
-                    self._unconfirmed.add(("ServiceImport", key))
+                    self.unconfirmed.add(("ServiceImport", key))
                 case SavedService(key, entry):
                     self._set_service(key, entry, touched)
-                    self._unconfirmed.add(("Service", key))
+                    self.unconfirmed.add(("Service", key))
                 case SavedSlice(name, entry, imported):
                     (self.imports if imported else self.services).restore_slice(name, entry)
-                    self._unconfirmed.add(("EndpointSlice", name))
+                    self.unconfirmed.add(("EndpointSlice", name))
                 case SavedPod(name, tokens):
                     self._set_pod(name, tokens, touched)
-                    self._unconfirmed.add(("Pod", name))
+                    self.unconfirmed.add(("Pod", name))
 
     def verified_pods(self) -> Iterator[tuple[bytes, bytes]]:
         """(namespace as a wire label, packed address) of every pod known."""
@@ -197,7 +198,7 @@ class Store:
         return copy
 
     def _drop_unconfirmed(self, touched: set[bytes]) -> None:
-        for kind, name in self._unconfirmed:
+        for kind, name in self.unconfirmed:
             match kind, name:
                 case "Namespace", bytes(label):
                     self._set_namespace(label, touched, exists=False)
@@ -210,7 +211,7 @@ class Store:
                 case _, str(name):
                     for services in (self.services, self.imports):
                         services.set_slice(name, None, None, touched)
-        self._unconfirmed.clear()
+        self.unconfirmed.clear()
 
     def _confirm(self, item: Object) -> None:
         """What was restored of an object is out of the API server's own mouth now."""
@@ -223,10 +224,10 @@ class Store:
             label, below = dns_label(name), dns_label(namespace)
             known = label + below if label and below else None
         if known is not None:
-            self._unconfirmed.discard((kind, known))
+            self.unconfirmed.discard((kind, known))
 
     def _upsert(self, item: Object, touched: set[bytes]) -> None:
-        if self._unconfirmed:
+        if self.unconfirmed:
             self._confirm(item)
         name, namespace = item.metadata.name, item.metadata.namespace
         self._complaints.subject = f"{type(item).__name__} {namespace}/{name}"

@@ -44,11 +44,14 @@ def test_replace():
     holders: Holders[str] = Holders()
     for number in range(12):
         holders.add(b"many", str(number))
-    holders.replace(b"many", "3", "x")
+    holders.replace([b"many"], "3", "x")
     assert sorted(holders.get(b"many")) == sorted([*"012456789", "10", "11", "x"])
     holders.add(b"one", "y")
-    holders.replace(b"one", "y", "z")
+    holders.add(b"many", "y")
+    holders.replace([b"one", b"many"], "y", "z")
     assert list(holders.get(b"one")) == ["z"]
+    assert "z" in holders.get(b"many")
+    assert "y" not in holders.get(b"many")
 
 
 @given(STEPS, st.sets(st.sampled_from([b"a", b"b", b"c", b"d"])))

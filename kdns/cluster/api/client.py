@@ -43,9 +43,13 @@ class Body:
     async def read(self, patience: float) -> bytes:
         """What has arrived; b"" at the end. Raises Failure, also after `patience` seconds of
         nothing."""
+        content = self._response.content
         try:
+            # A time-out costs more than what it guards where something is there already.
+            if chunk := content.read_nowait():
+                return chunk
             async with self._timing.timeout(patience):
-                return await self._response.content.readany()
+                return await content.readany()
         except TimeoutError as error:
             raise Failure(Reason.SILENT, f"no byte for {patience:.0f}s") from error
         except (aiohttp.ClientError, OSError) as error:

@@ -57,6 +57,11 @@ class ApiFeed:
         outage = Outage(self.stats, self._timing)
         client = Client(self._access, self._limits, self._timing, self.stats)
 
+        async def emit(events: Sequence[Event]) -> None:
+            await pieces.put(events)
+            # Who reads them goes before whoever waits for the next ones.
+            await asyncio.sleep(0)
+
         async def run(resource: Resource) -> None:
             async def listed() -> None:
                 if resource.kind in unlisted:
@@ -65,7 +70,7 @@ class ApiFeed:
                         await pieces.put([Synced()])
 
             stats = self.stats.resources[resource.kind]
-            reflector = Reflector(resource, client, outage, stats, self._timing, pieces.put, listed)
+            reflector = Reflector(resource, client, outage, stats, self._timing, emit, listed)
             check = Consistency(reflector, client, stats, self._timing, self._check_every)
             await asyncio.gather(reflector.run(), check.run())
 
