@@ -27,6 +27,12 @@ _EXTENDED_ERROR: Final = 15
 
 _PROOFS: Final = frozenset((codes.SOA, codes.NSEC, codes.NSEC3, codes.RRSIG))
 _LARGEST_TTL: Final = 7 * 24 * 3600
+_SIZES: Final = {codes.A: 4, codes.AAAA: 16}
+"""Bytes of rdata of a fixed length, in the class IN."""
+
+_NUMBERS_OF_SOA: Final = 20
+_OF_OTHERS: Final = 24, "the upstream's answer is about other names"
+"""Invalid Data (RFC 8914 §4.25)."""
 
 
 class _Malformed(Exception):
@@ -84,7 +90,8 @@ def read(packet: bytes) -> Reply | None:
     Answer: the aliases that lead from the question's name to where the type asked for is, and
     those records; all of the name's for ANY. Authority: SOA and proofs, where there is no such
     record. A TTL with its highest bit set is 0 (RFC 2181 §8), and none is above a week (RFC 8767
-    §4). Nothing of a message that was cut short is read: see `truncated`.
+    §4). An answer of which nothing is left is a failure. Nothing of a message that was cut short is
+    read: see `truncated`.
     """
     end = question_end(packet)
     if end is None:
@@ -96,12 +103,15 @@ def read(packet: bytes) -> Reply | None:
         additional, at = _records(packet, at, arcount)
     except _Malformed:
         return None
-    name, qtype = packet[HEADER : end - 4].lower(), packet[end - 4] << 8 | packet[end - 3]
+    name, (qtype, qclass) = packet[HEADER : end - 4].lower(), unpack_from("!HH", packet, end - 4)
     code, extended_error = _opt(additional)
-    kept, whole = _chain(answer, name, qtype)
+    rcode = flags & 15 | code << 4
+    kept, whole = _chain([r for r in answer if r.rclass == qclass], name, qtype)
+    if answer and not kept and rcode == codes.NOERROR:
+        rcode, extended_error = codes.SERVFAIL, _OF_OTHERS
     proofs = [] if whole else [record for record in authority if record.type in _PROOFS]
     return Reply(
-        rcode=flags & 15 | code << 4,
+        rcode=rcode,
         answer=_sets(kept),
         authority=_sets(proofs),
         recursion_available=bool(flags & _RA),
@@ -183,16 +193,24 @@ def _records(packet: bytes, at: int, count: int) -> tuple[list[_Record], int]:
         begin, at = at + 10, at + 10 + length
         if at > size:
             raise _Malformed
-        shape = NAMES.get(rtype)
-        rdata = packet[begin:at] if shape is None else _spelled(packet, begin, at, *shape)
+        if rclass == codes.CLASS_IN and _SIZES.get(rtype, length) != length:
+            raise _Malformed
+        if shape := NAMES.get(rtype):
+            behind = _NUMBERS_OF_SOA if rtype == codes.SOA else 0
+            rdata = _spelled(packet, begin, at, *shape, behind)
+        else:
+            rdata = packet[begin:at]
         if rtype != codes.OPT:
             ttl = 0 if ttl & 0x80000000 else min(ttl, _LARGEST_TTL)
         records.append(_Record(owner.lower(), rtype, rclass, ttl, rdata))
     return records, at
 
 
-def _spelled(packet: bytes, begin: int, end: int, before: int, names: int) -> bytes:
-    """Rdata with its names uncompressed, also where they should not have been (RFC 3597 §4)."""
+def _spelled(packet: bytes, begin: int, end: int, before: int, names: int, behind: int) -> bytes:
+    """Rdata with its names uncompressed, also where they should not have been (RFC 3597 §4).
+
+    So many bytes are before the names, and so many behind them.
+    """
     rdata = packet[begin : begin + before]
     at = begin + before
     for _ in range(names):
@@ -200,7 +218,7 @@ def _spelled(packet: bytes, begin: int, end: int, before: int, names: int) -> by
             raise _Malformed
         name, at = _name(packet, at)
         rdata += name
-    if at > end:
+    if at + behind != end:
         raise _Malformed
     return rdata + packet[at:end]
 

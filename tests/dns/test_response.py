@@ -121,6 +121,17 @@ def test_the_answer_is_the_chain_from_the_question(records, kept):
     assert reply.lifetime == 0
 
 
+@pytest.mark.parametrize(
+    "record",
+    ["victim.example.org. 60 IN A 192.0.2.66", "www.example.com. 60 CLASS4 TYPE1 \\# 4 c0000242"],
+    ids=["name", "class"],
+)
+def test_an_answer_about_others_is_a_failure(record):
+    reply = read(response(answer=[record]).to_wire())
+    assert (reply.rcode, reply.answer) == (dns.rcode.SERVFAIL, [])
+    assert reply.extended_error[0] == dns.edns.EDECode.INVALID_DATA
+
+
 def test_a_chain_has_an_end():
     records = [f"c{n}.example.com. 60 IN CNAME c{n + 1}.example.com." for n in range(40)]
     reply = read(response("c0.example.com. A", answer=records).to_wire())
@@ -233,6 +244,10 @@ HEAD = "1234 8180 0001 0001 0000 0000 0377777700 0001 0001"
         "",
         "c00c",
         "c00c 0001 0001 0000003c 0004 c00002",
+        "c00c 0001 0001 0000003c 0003 c00002",
+        "c00c 001c 0001 0000003c 0004 c0000201",
+        "c00c 0005 0001 0000003c 0003 c00c 00",
+        "c00c 0006 0001 0000003c 0005 c00c c00c 00",
         "c0ff 0001 0001 0000003c 0004 c0000201",
         "c015 0001 0001 0000003c 0004 c0000201",
         "c016 0001 0001 0000003c 0004 c0000201",
