@@ -31,8 +31,6 @@ _SIZES: Final = {codes.A: 4, codes.AAAA: 16}
 """Bytes of rdata of a fixed length, in the class IN."""
 
 _NUMBERS_OF_SOA: Final = 20
-_OF_OTHERS: Final = 24, "the upstream's answer is about other names"
-"""Invalid Data (RFC 8914 §4.25)."""
 
 
 class _Malformed(Exception):
@@ -90,8 +88,7 @@ def read(packet: bytes) -> Reply | None:
     Answer: the aliases that lead from the question's name to where the type asked for is, and
     those records; all of the name's for ANY. Authority: SOA and proofs, where there is no such
     record. A TTL with its highest bit set is 0 (RFC 2181 §8), and none is above a week (RFC 8767
-    §4). An answer of which nothing is left is a failure. Nothing of a message that was cut short is
-    read: see `truncated`.
+    §4). Nothing of a message that was cut short is read: see `truncated`.
     """
     end = question_end(packet)
     if end is None:
@@ -105,13 +102,10 @@ def read(packet: bytes) -> Reply | None:
         return None
     name, (qtype, qclass) = packet[HEADER : end - 4].lower(), unpack_from("!HH", packet, end - 4)
     code, extended_error = _opt(additional)
-    rcode = flags & 15 | code << 4
     kept, whole = _chain([r for r in answer if r.rclass == qclass], name, qtype)
-    if answer and not kept and rcode == codes.NOERROR:
-        rcode, extended_error = codes.SERVFAIL, _OF_OTHERS
     proofs = [] if whole else [record for record in authority if record.type in _PROOFS]
     return Reply(
-        rcode=rcode,
+        rcode=flags & 15 | code << 4,
         answer=_sets(kept),
         authority=_sets(proofs),
         recursion_available=bool(flags & _RA),
