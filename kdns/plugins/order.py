@@ -10,6 +10,7 @@ from kdns.plugins import (
     cache,
     endpoints,
     errors,
+    hosts,
     k8s_external,
     kubernetes,
     loadbalance,
@@ -32,6 +33,7 @@ ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("loadbalance", loadbalance.setup),
     ("cache", cache.setup_counted),
     ("transfer", transfer.setup),
+    ("hosts", hosts.setup),
     ("k8s_external", k8s_external.setup),
     ("kubernetes", kubernetes.setup),
     # In front of upstreams and of nothing else: what has records is never answered from a cache.
