@@ -32,7 +32,7 @@ from bench.servers import KDNS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RELISTS = 4
+RELISTS = 10
 NOT_FIRST = "without the right to go first, all shared its core with whatever else ran there"
 
 
@@ -98,7 +98,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--relists",
         type=int,
         default=RELISTS,
-        help=f"after which memory is taken ({RELISTS}); both servers wait longer before each",
+        help=f"after which memory is taken ({RELISTS}); servers wait longer before each",
     )
     parser.add_argument("--seed", type=int, default=1, help="of the cluster (1)")
     parser.add_argument(

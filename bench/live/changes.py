@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from multiprocessing.sharedctypes import RawArray
 from typing import TYPE_CHECKING
 
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     from bench.dataset import Service
 
 LOST_AFTER = 1_000_000_000  # nanoseconds after which a name is asked for again
+PROPAGATION = 250_000_000
+"""Nanoseconds from a change being done until a query is sent that must not be answered with what
+was before. An order of magnitude more than the API server takes at its worst to tell of it."""
+AGAIN_AFTER = 5_000_000  # nanoseconds from an answer to a change until it is asked for once more
 _HEAD_START = 0.5  # seconds in which what was put in order is heard of
 
 GARBLED = "garbled"
 NEVER = "what never was"
 BACK = "older than what was answered before"
+OUTDATED = f"what had been no more for {PROPAGATION / 1e6:g} ms when it was asked for"
 AHEAD = "what had not been written yet"
 
 
@@ -69,10 +74,10 @@ def put_back(kubeconfig: Path, services: Sequence[Service]) -> None:
 class Witness:
     """Judges answers for services that change as `make` changes them.
 
-    An answer is right that shows one state of its service, whole, which had been begun to be
-    written by then and is no older than the one answered before; wrong ones are counted in
-    `wrong`. `seen` has when the first answer came that showed each change, or a later one of the
-    same service.
+    An answer is right that shows one state of its service, whole, which was being written when it
+    came, is no older than the one answered before, and was not over PROPAGATION before it was asked
+    for; wrong ones are counted in `wrong`. `seen` has when the first answer came that showed each
+    change, or a later one of the same service.
     """
 
     def __init__(self, services: Sequence[Service], times: Times) -> None:
@@ -82,6 +87,7 @@ class Witness:
         self._times = times
         self._every = len(services)
         self._begun = 0
+        self._again: deque[tuple[int, int]] = deque()
         self._latest = [0] * self._every
         self._states = [
             {
@@ -99,8 +105,17 @@ class Witness:
         last = range(self._begun, max(0, self._begun - self._every), -1)
         return [number % self._every for number in last if not self.seen[number]]
 
-    def judge(self, service: int, at: int, said: Said | None) -> None:
-        """An answer for a service that came at a time; None where it cannot be read."""
+    def due_again(self, now: int) -> int | None:
+        """A service to be asked for once more, to see that its change is not taken back."""
+        if not self._again or self._again[0][0] > now:
+            return None
+        return self._again.popleft()[1]
+
+    def judge(self, service: int, sent: int, at: int, said: Said | None) -> None:
+        """An answer for a service, when it was asked for and when it came.
+
+        None where it cannot be read.
+        """
         self.judged += 1
         if said is None:
             self.wrong[GARBLED] += 1
@@ -112,11 +127,20 @@ class Witness:
             self.wrong[BACK] += 1
         elif number and not 0 < self._times.begun[number] <= at:
             self.wrong[AHEAD] += 1
+        elif self._was_over(service, number, sent - PROPAGATION):
+            self.wrong[OUTDATED] += 1
         else:
+            if number != self._latest[service]:
+                self._again.append((at + AGAIN_AFTER, service))
             self._latest[service] = number
             while number > 0 and not self.seen[number]:
                 self.seen[number] = at
                 number -= self._every
+
+    def _was_over(self, service: int, number: int, at: int) -> bool:
+        """Whether the change that came after one of a service was done at a time."""
+        after = number + self._every if number else service or self._every
+        return after <= self._times.count and 0 < self._times.done[after] < at
 
     def delays(self) -> list[float]:
         """Milliseconds from each change being done until it was seen; negative where before."""
@@ -149,8 +173,8 @@ class Prober:
         if self._sent_at:
             came = receive(self._socket)
             if came and int.from_bytes(came[0][:2]) == self._id:
-                self._sent_at = 0
                 self._judge(*came)
+                self._sent_at = 0
             elif time.time_ns() - self._sent_at > LOST_AFTER:
                 self._sent_at = 0
                 self.lost += 1
@@ -160,6 +184,8 @@ class Prober:
         if pending:
             self._turns += 1
             self._ask(pending[self._turns % len(pending)])
+        elif (again := self._witness.due_again(time.time_ns())) is not None:
+            self._ask(again)
         return bool(pending)
 
     def _ask(self, service: int) -> None:
@@ -174,4 +200,4 @@ class Prober:
             said = read(reply)
         except ValueError:
             said = None
-        self._witness.judge(self._service, at, said)
+        self._witness.judge(self._service, self._sent_at, at, said)

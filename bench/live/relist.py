@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.servers import Cores
 
 BEFORE, AFTER = 1.0, 2.0  # seconds of load before the API server is killed, and after the relist
-GIVE_UP = 60.0
+GIVE_UP = 90.0  # seconds; client-go waits for up to 60 before it lists again
 NOT_LISTED = f"not listed again within {GIVE_UP:g} s"
 _LOOK = 0.02
 _NEW_ADDRESSES = int(IPv4Address("10.201.0.1"))

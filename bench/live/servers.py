@@ -28,6 +28,8 @@ class Server(NamedTuple):
             self.path,
             kubeadm(f"kubeconfig {kubeconfig}", forward=self.name != KDNS),
             cores=[cores.server],
+            # Its bytecode is kept as where it is installed, whatever this process was told.
+            environment={"PYTHONDONTWRITEBYTECODE": ""},
             ready_seconds=START_SECONDS,
         )
 

@@ -2,7 +2,17 @@ import pytest
 
 from bench.change import moved
 from bench.dataset import Service
-from bench.live.changes import AHEAD, BACK, GARBLED, NEVER, Times, Witness
+from bench.live.changes import (
+    AGAIN_AFTER,
+    AHEAD,
+    BACK,
+    GARBLED,
+    NEVER,
+    OUTDATED,
+    PROPAGATION,
+    Times,
+    Witness,
+)
 from bench.live.replies import Said, asked
 from bench.query import A
 
@@ -27,7 +37,7 @@ def witness(begun: int, *, count: int = 6) -> Witness:
     return Witness(SERVICES, times)
 
 
-LATER = 60_000_000_000
+SOON, LATER = 2_000_000_000, 60_000_000_000
 
 
 @pytest.mark.parametrize(
@@ -64,23 +74,52 @@ def test_an_answer_is_one_state_and_none_older_than_before(
 ) -> None:
     looking = witness(begun)
     for service, answer in answers:
-        looking.judge(service, LATER, answer)
+        looking.judge(service, SOON, LATER, answer)
     assert list(looking.wrong.elements()) == wrong
     assert looking.judged == len(answers)
+
+
+@pytest.mark.parametrize(
+    ("service", "shown", "sent", "wrong"),
+    [
+        (0, 0, 2_000_000_000 + DONE + PROPAGATION, []),
+        (0, 0, 2_000_000_001 + DONE + PROPAGATION, [OUTDATED]),
+        (1, 1, 3_000_000_001 + DONE + PROPAGATION, [OUTDATED]),
+        (1, 3, LATER, []),
+        (0, 4, LATER, []),
+    ],
+    ids=["just allowed", "before all changes", "overtaken long ago", "latest", "last of all"],
+)
+def test_an_answer_was_right_not_long_before_it_was_asked_for(
+    service: int, shown: int, sent: int, wrong: list[str]
+) -> None:
+    looking = witness(4)
+    looking.judge(service, sent, LATER, said(service, shown))
+    assert list(looking.wrong.elements()) == wrong
+
+
+def test_a_change_that_was_seen_is_asked_for_once_more() -> None:
+    looking = witness(2)
+    assert looking.due_again(LATER) is None
+    looking.judge(0, SOON, SOON + DONE, said(0, 2))
+    looking.judge(0, SOON, SOON + DONE, said(0, 2))
+    assert looking.due_again(SOON + DONE + AGAIN_AFTER - 1) is None
+    assert looking.due_again(SOON + DONE + AGAIN_AFTER) == 0
+    assert looking.due_again(LATER) is None
 
 
 def test_each_change_counts_from_its_end_to_its_first_answer() -> None:
     looking = witness(4)
     assert sorted(looking.pending()) == [0, 1]
-    looking.judge(1, 1_500_000_000, said(1, 1))
-    looking.judge(1, 1_600_000_000, said(1, 1))
-    looking.judge(0, 2_000_500_000, said(0, 2))
+    looking.judge(1, 1_500_000_000 - DONE, 1_500_000_000, said(1, 1))
+    looking.judge(1, 1_600_000_000 - DONE, 1_600_000_000, said(1, 1))
+    looking.judge(0, 2_000_500_000 - DONE, 2_000_500_000, said(0, 2))
     assert looking.delays() == [499.0, -0.5]
 
 
 def test_an_overtaken_change_is_seen_with_the_one_after_it() -> None:
     looking = witness(4)
-    looking.judge(0, 4_003_000_000, said(0, 4))
+    looking.judge(0, 4_003_000_000 - DONE, 4_003_000_000, said(0, 4))
     assert looking.delays() == [2002.0, 2.0]
     assert looking.pending() == [1]
 
