@@ -28,8 +28,6 @@ from kdns.telemetry import logs
 
 _log: Final = logging.getLogger("kdns")
 
-_SWITCH_INTERVAL: Final = 0.0005
-
 _MAX_TTL: Final = 2**31 - 1  # RFC 2181 §8
 
 DEFAULT_COREFILE: Final = ".:{port} {{\n  whoami\n  log\n}}\n"
@@ -168,14 +166,12 @@ def manifests_corefile(
 
 
 def _run(read: Callable[[], Corefile], default: Corefile | None, pidfile: str | None) -> int:
-    from kdns.frontend.sockets import raise_descriptor_limit  # noqa: PLC0415 - as below
+    from kdns.process import loop_factory, prepare  # noqa: PLC0415 - as below
     from kdns.server import StartError  # noqa: PLC0415 - each command imports what it needs
 
-    # A thread that reads manifests gives way to queries at once.
-    sys.setswitchinterval(_SWITCH_INTERVAL)
-    raise_descriptor_limit()
+    prepare()
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_until_stopped(read, default, pidfile))
     except StartError as error:
         _log.error("%s", error)
@@ -224,14 +220,6 @@ def _pidfile(path: Path) -> Iterator[None]:
         # It may be gone by now, or its folder not ours to change.
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415 - Linux alone has it
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def _check(words: Sequence[str]) -> int:

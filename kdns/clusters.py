@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from kdns.cluster.api.stats import FeedStats
 from kdns.cluster.feed import Event, Feed, Synced, Upsert
@@ -35,10 +35,20 @@ class _Cluster:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
-def new_store(source: Source) -> Store:
+class Audience(Protocol):
+    """Whoever keeps copies of the stores."""
+
+    def hear(self, source: Source, store: Store, event: Event) -> None:
+        """The store of a source is about to take in an event."""
+
+    async def room(self) -> None:
+        """Wait until those who hear are not too far behind."""
+
+
+def new_store(source: Source, clock: Callable[[], float] = time.time) -> Store:
     """An empty store for the objects of a source."""
     return Store(
-        clock=time.time,
+        clock=clock,
         endpoint_pod_names=source.endpoint_pod_names,
         zonal=source.zonal,
         multicluster=source.selection.service_imports,
@@ -49,7 +59,7 @@ class Clusters:
     """One store and one feed for each source that a Corefile names.
 
     `open_feed` makes the feed of a source and may raise what makes that impossible. `forget` hears
-    of every store name that changes.
+    of every store name that changes, and `audience`, where there is one, of every event.
     """
 
     def __init__(
@@ -59,6 +69,7 @@ class Clusters:
         clock: Callable[[], float],
     ) -> None:
         self.programming = Histogram(PROGRAMMING)
+        self.audience: Audience | None = None
         self._open_feed = open_feed
         self._forget = forget
         self._clock = clock
@@ -116,10 +127,10 @@ class Clusters:
         fresh = {source: each for source, each in self._clusters.items() if not each.tasks}
         for source, cluster in fresh.items():
             cluster.feed = self._open_feed(source)
-        for cluster in fresh.values():
+        for source, cluster in fresh.items():
             if cluster.snapshot is not None and cluster.snapshot.load(cluster.store):
                 cluster.synced.set()
-            cluster.tasks.append(asyncio.create_task(self._follow(cluster)))
+            cluster.tasks.append(asyncio.create_task(self._follow(source, cluster)))
             if cluster.snapshot is not None:
                 cluster.tasks.append(asyncio.create_task(cluster.snapshot.run(cluster.store)))
         # A first list makes objects by the 100,000 and no cycles: nothing for the collector.
@@ -145,10 +156,12 @@ class Clusters:
             if cluster.snapshot is not None:
                 await cluster.snapshot.save(cluster.store)
 
-    async def _follow(self, cluster: _Cluster) -> None:
+    async def _follow(self, source: Source, cluster: _Cluster) -> None:
         store = cluster.store
 
         def apply(event: Event) -> Collection[bytes]:
+            if self.audience is not None:
+                self.audience.hear(source, store, event)
             touched = store.apply(event)
             if isinstance(event, Synced):
                 # What is loaded now stays: the collector need not look at it again and again, and
@@ -161,10 +174,16 @@ class Clusters:
 
         try:
             if cluster.feed is not None:
-                await follow(cluster.feed, apply, self._forget, self._clock)
+                await follow(cluster.feed, apply, self._forget, self._clock, self._pause)
         except Exception:  # noqa: BLE001 - whatever it was, what is served stays, and somebody hears
             _log.exception("following the cluster's objects failed")
         _log.error("the feed of the cluster's objects has ended: records stay as they are")
+
+    async def _pause(self) -> None:
+        """Give everybody else a turn, and those who keep copies time to catch up."""
+        await asyncio.sleep(0)
+        if self.audience is not None:
+            await self.audience.room()
 
     def _time(self, event: Upsert, store: Store) -> None:
         """Record how long a change of a headless service took to get here (CoreDNS)."""

@@ -7,11 +7,13 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from kdns.cluster.source import Source
-from kdns.clusters import Clusters
 from kdns.dns.reply import Reply
+from kdns.forwarders import Forwarders
+from kdns.forwarding.forwarder import Forwarder
+from kdns.forwarding.options import Options
 from kdns.frontend.interfaces import interfaces
 from kdns.plugins.site import Chore, Interface
 from kdns.records.store import Store
@@ -23,24 +25,44 @@ _MAX_SPAWNED: Final = 1024
 """Answers that nobody waits for and that are under way."""
 
 
+class Stores(Protocol):
+    """Where the records of sources are kept."""
+
+    def store(self, source: Source) -> Store:
+        """The store of a source."""
+
+    def age(self, source: Source) -> float:
+        """Seconds since a source that is out of touch was last heard of; 0 for any other."""
+
+
 class Facilities:
-    """As `kdns.plugins.site.Facilities`; notes which sources a Corefile uses."""
+    """As `kdns.plugins.site.Facilities`; notes what a Corefile uses."""
 
     def __init__(
-        self, clusters: Clusters, series: SeriesRegistry, forget_answers: Callable[[], None]
+        self,
+        stores: Stores,
+        series: SeriesRegistry,
+        forget_answers: Callable[[], None],
+        forwarders: Forwarders,
     ) -> None:
         self.used: set[Source] = set()
+        self.forwarded: set[Options] = set()
         self.series = series
         self.forget_answers = forget_answers
-        self._clusters = clusters
+        self._stores = stores
+        self._forwarders = forwarders
         self._spawned: set[asyncio.Future[Reply]] = set()
 
     def store(self, source: Source) -> Store:
         self.used.add(source)
-        return self._clusters.store(source)
+        return self._stores.store(source)
+
+    def forwarder(self, options: Options) -> Forwarder:
+        self.forwarded.add(options)
+        return self._forwarders.forwarder(options)
 
     def age(self, source: Source) -> float:
-        return self._clusters.age(source)
+        return self._stores.age(source)
 
     def spawn(self, answer: Awaitable[Reply]) -> bool:
         if len(self._spawned) >= _MAX_SPAWNED:

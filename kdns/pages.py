@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from kdns.frontend.http import Page, Place
 from kdns.plugins.plan import Enabled, Plan
 from kdns.plugins.site import Readiness
-from kdns.telemetry.exposition import CONTENT_TYPE, Exposition, histogram_family
+from kdns.telemetry.counts import Sockets
+from kdns.telemetry.exposition import histogram_family
 from kdns.telemetry.histogram import Histogram
 
 
@@ -39,12 +40,18 @@ class Ready:
         return False
 
 
+Made = Page | Awaitable[Page]
+
+
 def pages(
-    plan: Plan, exposition: Exposition
-) -> tuple[dict[Place, dict[str, Callable[[], Page]]], list[Ready]]:
-    """The pages that a plan asks for, by place, and those of them that tell of readiness."""
+    plan: Plan, scrape: Callable[[], Made]
+) -> tuple[dict[Place, dict[str, Callable[[], Made]]], list[Ready]]:
+    """The pages that a plan asks for, by place, and those of them that tell of readiness.
+
+    `scrape` makes the page of metrics.
+    """
     requests = plan.requests
-    wanted: dict[Place, dict[str, Callable[[], Page]]] = {}
+    wanted: dict[Place, dict[str, Callable[[], Made]]] = {}
     readiness: list[Ready] = []
     for health in requests.health:
         wanted.setdefault(health.address, {})["/health"] = lambda: Page(200, b"OK")
@@ -53,9 +60,7 @@ def pages(
         readiness.append(page)
         wanted.setdefault(ready.address, {})["/ready"] = page.page
     for address in requests.metrics:
-        wanted.setdefault(address, {})["/metrics"] = lambda: Page(
-            200, exposition.render(), CONTENT_TYPE
-        )
+        wanted.setdefault(address, {})["/metrics"] = scrape
     return wanted, readiness
 
 
@@ -101,16 +106,18 @@ def health_metrics(durations: Histogram, failures: int) -> Iterator[Metric]:
     )
 
 
-def socket_metrics(unsent: int, dropped: int, refused: int) -> Iterator[Metric]:
+def socket_metrics(sockets: Sockets) -> Iterator[Metric]:
     """`kdns_…`: what the sockets could not do."""
     yield CounterMetricFamily(
-        "kdns_udp_unsent", "Counter of UDP replies that the system did not take.", value=unsent
+        "kdns_udp_unsent",
+        "Counter of UDP replies that the system did not take.",
+        value=sockets.unsent,
     )
     yield CounterMetricFamily(
         "kdns_udp_dropped",
         "Counter of UDP queries dropped as too many were waiting for a reply.",
-        value=dropped,
+        value=sockets.dropped,
     )
     yield CounterMetricFamily(
-        "kdns_tcp_refused", "Counter of TCP connections over a limit.", value=refused
+        "kdns_tcp_refused", "Counter of TCP connections over a limit.", value=sockets.refused
     )

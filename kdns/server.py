@@ -8,10 +8,10 @@ import gc
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import Metric
 
@@ -22,11 +22,14 @@ from kdns.clusters import Clusters
 from kdns.corefile.parser import Corefile
 from kdns.corefile.tokens import CorefileError, Position
 from kdns.facilities import Chores, Facilities
+from kdns.forwarders import Forwarders
+from kdns.forwarding.options import Options
 from kdns.frontend.frontends import Frontends
-from kdns.frontend.http import HttpFrontends
+from kdns.frontend.http import HttpFrontends, Page
 from kdns.frontend.selfprobe import SelfProbe
 from kdns.frontend.sockets import ListenError
 from kdns.pages import (
+    Made,
     Ready,
     enabled_metrics,
     health_metrics,
@@ -35,10 +38,14 @@ from kdns.pages import (
     socket_metrics,
 )
 from kdns.plugins.plan import Plan, plan
-from kdns.plugins.site import Requests
-from kdns.telemetry.exposition import Exposition
+from kdns.plugins.site import Readiness, Requests
+from kdns.telemetry.counts import Sum, counts
+from kdns.telemetry.exposition import CONTENT_TYPE, Exposition
 from kdns.telemetry.series import SeriesRegistry
 from kdns.telemetry.traffic import Traffic
+
+if TYPE_CHECKING:
+    from kdns.workers.team import Setting, Team
 
 _log: Final = logging.getLogger("kdns")
 _reload_log: Final = logging.getLogger("plugin/reload")
@@ -79,7 +86,10 @@ class Server:
         self._http = HttpFrontends()
         self._series = SeriesRegistry()
         self._chores = Chores()
+        self._forwarders = Forwarders(self._series, loop, time.perf_counter)
         self._clusters = Clusters(open_feed, self._frontends.forget, time.perf_counter)
+        self._team: Team | None = None
+        self._whole: Sum | None = None
         self._plan = Plan({}, Requests(), ())
         self._digest = ""
         self._ready: list[Ready] = []
@@ -164,6 +174,9 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._chores.replace(())
         await self._frontends.close()
+        self._forwarders.keep(())
+        if self._team is not None:
+            await self._team.close()
         await self._http.close()
         await self._clusters.retire(self._clusters.sources())
 
@@ -173,30 +186,91 @@ class Server:
         With `patient` it is served also when its clusters are not synced in time.
         """
         forget = self._frontends.forget_all
-        facilities = Facilities(self._clusters, self._series, forget)
+        facilities = Facilities(self._clusters, self._series, forget, self._forwarders)
         known = self._clusters.sources()
         with ExitStack() as undo:
             try:
                 wanted = plan(corefile, self._folder, facilities)
-                by_place, ready = pages(wanted, self._exposition)
-                sockets = self._frontends.open(wanted.routers, undo)
+                team = self._team_for(wanted)
+                own = wanted.routers if team is None else {}
+                by_place, ready = pages(wanted, self._scrape)
+                sockets = self._frontends.open(own, undo, self._ports_of_workers())
+                if team is not None:
+                    team.hold(wanted.routers, undo, self._frontends.ports())
                 http_sockets = self._http.open(by_place, undo)
                 if not await self._clusters.start() and not patient:
                     raise TimeoutError("the cluster was not synced within its startup_timeout")
+                if team is not None:
+                    await team.prepare(self._setting(corefile, wanted, facilities.used))
             except BaseException:
                 await self._clusters.retire(self._clusters.sources() - known)
                 raise
             undo.pop_all()
-        await self._frontends.serve(wanted.routers, sockets)
+        if team is not None:
+            await team.commit()
+            forwarded: Collection[Options] = ()
+        else:
+            forwarded = facilities.forwarded
+            await self._forwarders.start()
+        await self._frontends.serve(own, sockets)
+        self._forwarders.keep(forwarded)
+        if team is None and self._team is not None:
+            await self._team.close()
         for page in ready:
             page.stopping = self._stopping.is_set()
         await self._http.serve(by_place, http_sockets)
-        await self._chores.replace(wanted.requests.chores)
+        await self._chores.replace(wanted.requests.chores if team is None else ())
         self._probe.place = next((health.address for health in wanted.requests.health), None)
         self._plan, self._ready, self._digest = wanted, ready, corefile.digest()
         for notice in corefile.notices:
             _log.warning("%s", notice)
         await self._clusters.retire(self._clusters.sources() - facilities.used)
+
+    def _team_for(self, wanted: Plan) -> Team | None:
+        """The workers that are to serve a plan; None where this process does."""
+        if wanted.workers == 1:
+            return None
+        if self._team is None:
+            from kdns.workers.team import Team  # noqa: PLC0415 - most servers have no workers
+
+            self._team = Team(self._clusters.store, time.perf_counter)
+            self._clusters.audience = self._team
+        team = self._team
+        readiness = Readiness("multisocket", lambda: team.serving > 0, sticky=False)
+        wanted.requests.readiness.append(readiness)
+        return team
+
+    def _ports_of_workers(self) -> Collection[int]:
+        return self._team.ports() if self._team is not None else ()
+
+    def _setting(self, corefile: Corefile, wanted: Plan, sources: set[Source]) -> Setting:
+        from kdns.workers.team import Setting  # noqa: PLC0415 - as in `_team_for`
+
+        return Setting(corefile, str(self._folder), wanted.workers, wanted.routers, sources)
+
+    def _scrape(self) -> Made:
+        if self._team is not None:
+            return self._scrape_all(self._team)
+        return Page(200, self._exposition.render(), CONTENT_TYPE)
+
+    async def _scrape_all(self, team: Team) -> Page:
+        """The metrics of this process and all of its workers, that are and that were."""
+        whole = await team.total()
+        alone = self._plan.workers == 1
+        if alone:
+            self._gauge()
+        own = counts(self._traffic, self._series, self._frontends.could_not(), ())
+        whole.add(own, alive=alone)
+        self._whole = whole
+        try:
+            return Page(200, self._exposition.render(whole), CONTENT_TYPE)
+        finally:
+            self._whole = None
+
+    def _gauge(self) -> None:
+        self._forwarders.measure()
+        for gauge in self._plan.requests.gauges:
+            gauge()
 
     async def _watch_corefile(self) -> None:
         while True:
@@ -215,12 +289,15 @@ class Server:
 
     def _metrics(self) -> Iterator[Metric]:
         yield from enabled_metrics(self._plan.enabled)
-        for gauge in self._plan.requests.gauges:
-            gauge()
-        yield from self._series.metrics()
+        if self._whole is None or self._team is None:
+            self._gauge()
+            yield from self._series.metrics()
+            yield from socket_metrics(self._frontends.could_not())
+        else:
+            yield from self._whole.series.metrics()
+            yield from socket_metrics(self._whole.sockets)
+            yield from self._team.metrics()
         yield from reload_metrics(self._failed_reloads, self._digest)
-        sockets = self._frontends
-        yield from socket_metrics(sockets.unsent(), sockets.dropped(), sockets.refused())
         if self._clusters.sources():
             yield from object_metrics(self._clusters.rejected(), self._clusters.manifest_counts())
         snapshots = self._clusters.snapshots()

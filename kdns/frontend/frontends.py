@@ -14,6 +14,7 @@ from kdns.frontend.tcp import Limits, TcpFrontend
 from kdns.frontend.udp import UdpFrontend
 from kdns.plugins.chain import Router
 from kdns.plugins.plan import Endpoint
+from kdns.telemetry.counts import Sockets
 from kdns.telemetry.traffic import Traffic
 
 
@@ -47,16 +48,18 @@ class Frontends:
         self._clock = clock
         self._serving: dict[Endpoint, list[_Serving]] = {}
 
-    def open(self, endpoints: Iterable[Endpoint], undo: ExitStack) -> Opened:
+    def open(
+        self, endpoints: Iterable[Endpoint], undo: ExitStack, shared: Collection[int] = ()
+    ) -> Opened:
         """Bind the sockets of those endpoints that are not served yet; `undo` closes them.
 
-        Raises ListenError.
+        Of `shared` ports other processes of this server have sockets. Raises ListenError.
         """
         opened: dict[Endpoint, list[Pair]] = {}
-        ports = {endpoint.port for endpoint in self._serving}
+        ports = self.ports() | set(shared)
         for endpoint in endpoints:
             if endpoint not in self._serving:
-                opened[endpoint] = list(_open(endpoint, undo, beside=endpoint.port in ports))
+                opened[endpoint] = list(open_pairs(endpoint, undo, beside=endpoint.port in ports))
                 ports.add(endpoint.port)
         return opened
 
@@ -92,17 +95,18 @@ class Frontends:
         await _stop(list(self._all()))
         self._serving.clear()
 
-    def unsent(self) -> int:
-        """UDP replies that the system did not take, of the sockets that are open."""
-        return sum(serving.udp.unsent for serving in self._all())
+    def could_not(self) -> Sockets:
+        """What the sockets that are open could not do."""
+        serving = list(self._all())
+        return Sockets(
+            unsent=sum(each.udp.unsent for each in serving),
+            dropped=sum(each.udp.dropped for each in serving),
+            refused=sum(each.tcp.refused for each in serving),
+        )
 
-    def dropped(self) -> int:
-        """UDP queries over the limit of those that wait, of the sockets that are open."""
-        return sum(serving.udp.dropped for serving in self._all())
-
-    def refused(self) -> int:
-        """TCP connections over a limit, of the sockets that are open."""
-        return sum(serving.tcp.refused for serving in self._all())
+    def ports(self) -> set[int]:
+        """The ports of what is served."""
+        return {endpoint.port for endpoint in self._serving}
 
     def _all(self) -> Iterator[_Serving]:
         for serving in self._serving.values():
@@ -122,23 +126,29 @@ class Frontends:
         return Responder(lane, router, self._traffic, self._clock)
 
 
-def _open(endpoint: Endpoint, undo: ExitStack, *, beside: bool) -> Iterator[Pair]:
-    """The sockets of one endpoint; with `beside` others have its port at other addresses."""
+def open_pairs(
+    endpoint: Endpoint, undo: ExitStack, *, beside: bool, listen: bool = True
+) -> Iterator[Pair]:
+    """The sockets of one endpoint; with `beside` others have its port at other addresses.
+
+    Without `listen` those of TCP hold the port and no more. Raises ListenError.
+    """
     if endpoint.host:
-        yield _open_pair(endpoint.host, endpoint.port, undo, beside=beside)
+        yield _open_pair(endpoint.host, endpoint.port, undo, beside=beside, listen=listen)
         return
-    yield _open_pair("0.0.0.0", endpoint.port, undo, beside=beside)  # noqa: S104 - asked from anywhere
+    anywhere = "0.0.0.0"  # noqa: S104 - asked from anywhere
+    yield _open_pair(anywhere, endpoint.port, undo, beside=beside, listen=listen)
     try:
-        yield _open_pair("::", endpoint.port, undo, beside=beside)
+        yield _open_pair("::", endpoint.port, undo, beside=beside, listen=listen)
     except ListenError as error:
         if not error.no_family:
             raise
 
 
-def _open_pair(host: str, port: int, undo: ExitStack, *, beside: bool) -> Pair:
+def _open_pair(host: str, port: int, undo: ExitStack, *, beside: bool, listen: bool) -> Pair:
     udp = open_udp(host, port, beside=beside)
     undo.callback(udp.close)
-    tcp = open_tcp(host, port, beside=beside)
+    tcp = open_tcp(host, port, beside=beside, listen=listen)
     undo.callback(tcp.close)
     return Pair(host, udp, tcp)
 

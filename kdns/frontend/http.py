@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
@@ -31,7 +31,7 @@ class Page(NamedTuple):
     content_type: str = "text/plain; charset=utf-8"
 
 
-Pages = Mapping[str, Callable[[], Page]]
+Pages = Mapping[str, Callable[[], Page | Awaitable[Page]]]
 """Pages by path; a page is made when it is asked for."""
 
 Place = tuple[str, int]
@@ -134,7 +134,8 @@ class _HttpFrontend:
             return web.Response(status=404, text="404: there is no such page\n")
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, text="405: pages can be read, and no more\n")
-        status, body, content_type = page()
+        made = page()
+        status, body, content_type = made if isinstance(made, Page) else await made
         return web.Response(status=status, body=body, headers={"Content-Type": content_type})
 
 

@@ -70,18 +70,37 @@ def open_udp(host: str, port: int, *, beside: bool = False) -> socket.socket:
     return sock
 
 
-def open_tcp(host: str, port: int, *, beside: bool = False) -> socket.socket:
-    """A non-blocking TCP socket that listens on an address in text; otherwise as `open_udp`."""
+def open_tcp(host: str, port: int, *, beside: bool = False, listen: bool = True) -> socket.socket:
+    """A non-blocking TCP socket of an address in text that can `listen`; otherwise as `open_udp`.
+
+    One that does not listen holds the port for those that do.
+    """
     sock = _socket(host, port, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         _bind(sock, host, port, beside=beside)
-        # A port may be bound by two and still be refused here, so that serving cannot fail later.
-        _listen(sock, host, port)
+        if listen:
+            # A port may be bound by two and be refused here: serving must not fail later.
+            _listen(sock, host, port)
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+def deafen(sock: socket.socket) -> bool:
+    """Let packets for a UDP socket go to another of its port; whether the system can.
+
+    A connected socket hears of its peer alone, and this one's is itself. Linux lets it send to
+    others all the same.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        sock.connect(sock.getsockname())
+    except OSError:
+        return False
+    return True
 
 
 def is_wildcard(sock: socket.socket) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import sys
 from collections.abc import Awaitable, Iterator
 from typing import Final
 
@@ -13,7 +12,7 @@ from kdns.dns.query import Client
 from kdns.frontend import mmsg
 from kdns.frontend.datagrams import BATCH, Batch, Sender, Singles
 from kdns.frontend.responder import Responder
-from kdns.frontend.sockets import is_wildcard
+from kdns.frontend.sockets import deafen, is_wildcard
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class UdpFrontend:
 
     async def drain(self) -> None:
         """Answer what has arrived and is being waited for; what comes later is another's."""
-        deaf = _deafen(self._socket)
+        deaf = deafen(self._socket)
         while self._readable() and deaf:  # noqa: ASYNC110 - gives others their turn
             await asyncio.sleep(0)
         if self._waiting:
@@ -121,21 +120,6 @@ class UdpFrontend:
         reply = await answer
         if reply is not None:
             self._batch.send_to(sender, reply)
-
-
-def _deafen(sock: socket.socket) -> bool:
-    """Let packets go to another socket of the port, if there is one; whether the system can.
-
-    A connected socket hears of its peer alone, and this one's is itself. Linux lets it send to
-    others all the same.
-    """
-    if sys.platform != "linux":
-        return False
-    try:
-        sock.connect(sock.getsockname())
-    except OSError:
-        return False
-    return True
 
 
 def batch_of(sock: socket.socket) -> Batch:

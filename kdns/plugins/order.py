@@ -15,6 +15,7 @@ from kdns.plugins import (
     kubernetes,
     loadbalance,
     log,
+    multisocket,
     reload,
     transfer,
     whoami,
@@ -22,6 +23,7 @@ from kdns.plugins import (
 from kdns.plugins.site import Setup
 
 ORDER: Final[tuple[tuple[str, Setup], ...]] = (
+    ("multisocket", multisocket.setup),
     ("reload", reload.setup),
     ("bind", bind.setup),
     ("ready", endpoints.setup_ready),

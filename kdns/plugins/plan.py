@@ -44,11 +44,15 @@ class Enabled(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What there is to serve: a router for each place to listen, and the requests of plugins."""
+    """What there is to serve: a router for each place to listen, and the requests of plugins.
+
+    `workers` is how many processes are to serve it.
+    """
 
     routers: dict[Endpoint, Router]
     requests: Requests
     enabled: tuple[Enabled, ...]
+    workers: int = 1
 
 
 def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
@@ -61,6 +65,7 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
     enabled: list[Enabled] = []
     listeners: list[Listener] = []
     routers: dict[Endpoint, Router] = {}
+    sockets: dict[Endpoint, int] = {}
     for block in corefile.blocks:
         names = frozenset(directive.name.text for directive in block.directives)
         lookup = _Lookup(routers)
@@ -78,6 +83,8 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
                 endpoint = Endpoint(host, key.port)
                 lookup.endpoint = lookup.endpoint or endpoint
                 blocks[endpoint].append(served)
+                # The first server block of an address has the say (CoreDNS).
+                sockets.setdefault(endpoint, site.sockets)
                 listeners.append(Listener(key, host))
                 enabled += [
                     Enabled(endpoint.server, key.zone, name) for name in NAMES if name in names
@@ -85,7 +92,7 @@ def plan(corefile: Corefile, folder: Path, facilities: Facilities) -> Plan:
     refuse_overlap(listeners)
     _refuse_twins(listeners)
     routers.update((endpoint, Router(served)) for endpoint, served in blocks.items())
-    return Plan(routers, requests, tuple(enabled))
+    return Plan(routers, requests, tuple(enabled), max(sockets.values(), default=1))
 
 
 class _Lookup:

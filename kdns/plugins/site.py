@@ -176,8 +176,9 @@ class Site:
     """One server block, which has these `directives`; relative paths in it begin at `folder`.
 
     Setups add to `requests`; `hosts` are the addresses the block listens on, none for all of them,
-    and `metrics` says that its queries are counted. `lookup` is the way of a query into this
-    server, as from a client of the block's first address; it may be called once all is set up.
+    with as many `sockets` at each, and `metrics` says that its queries are counted. `lookup` is the
+    way of a query into this server, as from a client of the block's first address; it may be called
+    once all is set up.
     `clusters`, `transferers` and `forwardings` are complete when all is set up.
     """
 
@@ -187,6 +188,7 @@ class Site:
     requests: Requests
     lookup: Handler
     hosts: list[str] = field(default_factory=list)
+    sockets: int = 1
     metrics: bool = False
     directives: frozenset[str] = frozenset()
     clusters: list[Cluster] = field(default_factory=list)

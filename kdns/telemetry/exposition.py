@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -20,6 +20,9 @@ from kdns import __version__
 from kdns.telemetry.histogram import SIZE, Histogram
 from kdns.telemetry.traffic import Tally, Traffic
 
+if TYPE_CHECKING:
+    from kdns.telemetry.counts import Sum
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _BLOCK: Final = ["server", "zone", "view"]
@@ -33,26 +36,43 @@ class Exposition(Collector):
 
     def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
+        self._whole: Sum | None = None
         self.sources: list[Source] = []
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        self._process = ProcessCollector(registry=None)
 
-    def render(self) -> bytes:
-        """The text that a scrape gets."""
-        return generate_latest(self._registry)
+    def render(self, whole: Sum | None = None) -> bytes:
+        """The text that a scrape gets; the traffic is that of the `whole`, where there is one.
+
+        What there is of its processes is added to this one's.
+        """
+        self._whole = whole
+        try:
+            return generate_latest(self._registry)
+        finally:
+            self._whole = None
 
     def collect(self) -> Iterator[Metric]:
+        whole = self._whole
+        traffic = self._traffic if whole is None else whole.traffic
+        processes = {} if whole is None else whole.process
         yield _build_info()
         yield CounterMetricFamily(
             "coredns_panics",
             "Counts the number of exceptions that a chain raised.",
-            value=self._traffic.panics,
+            value=traffic.panics,
         )
-        yield from _traffic(self._traffic.tallies())
-        yield _durations(self._traffic)
+        yield from _traffic(traffic.tallies())
+        yield from _cache_uses(traffic.tallies())
+        yield _durations(traffic)
         for source in self.sources:
             yield from source()
+        for metric in self._process.collect():
+            sample = metric.samples[0]
+            value = sample.value + processes.get(metric.name, 0.0)
+            metric.samples[0] = sample._replace(value=value)
+            yield metric
 
     def describe(self) -> Iterator[Metric]:
         return iter(())
@@ -128,6 +148,36 @@ def _traffic(tallies: list[Tally]) -> Iterator[Metric]:
         sized_labels,
         response_sizes,
     )
+
+
+def _cache_uses(tallies: list[Tally]) -> Iterator[Metric]:
+    """What caches had and what they had not, answers that frontends gave from memory included."""
+    requests: Counter[tuple[str, ...]] = Counter()
+    misses: Counter[tuple[str, ...]] = Counter()
+    stale: Counter[tuple[str, ...]] = Counter()
+    hits: Counter[tuple[str, ...]] = Counter()
+    for tally in tallies:
+        use, labels = tally.labels.cache, tally.labels
+        if use is None:
+            continue
+        cache = labels.server, use.zones, labels.view
+        requests[cache] += tally.count
+        if use.outcome == "miss":
+            misses[cache] += tally.count
+        else:
+            hits[labels.server, use.outcome, use.zones, labels.view] += tally.count
+        if use.stale:
+            stale[cache] += tally.count
+    of_cache = ["server", "zones", "view"]
+    of_half = ["server", "type", "zones", "view"]
+    for name, documentation, names, counts in (
+        ("requests", "The count of cache requests.", of_cache, requests),
+        ("hits", "The count of cache hits.", of_half, hits),
+        ("misses", "The count of cache misses.", of_cache, misses),
+        ("served_stale", "The number of requests served stale cache entries.", of_cache, stale),
+    ):
+        if counts:
+            yield _counters(f"coredns_cache_{name}", documentation, names, counts)
 
 
 def _durations(traffic: Traffic) -> Metric:

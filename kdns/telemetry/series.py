@@ -17,13 +17,15 @@ from kdns.telemetry.histogram import Histogram
 class Family(NamedTuple):
     """A metric: `name` without the `_total` that counters get; `labels` in their order.
 
-    No label may have values that clients choose: series are never forgotten.
+    No label may have values that clients choose: series are never forgotten. Of several processes
+    a gauge is the sum; with `largest` it is the largest, as of times and of what all have alike.
     """
 
     name: str
     documentation: str
     labels: tuple[str, ...] = ()
     kind: Literal["counter", "gauge"] = "counter"
+    largest: bool = False
 
 
 class HistogramFamily(NamedTuple):
@@ -68,6 +70,18 @@ class SeriesRegistry:
     def drop(self, family: Family, *values: str) -> None:
         """Forget a series, as a gauge of something that is gone."""
         self._counts.get(family, {}).pop(values, None)
+
+    def counts(self) -> Iterator[tuple[Family, tuple[str, ...], Count]]:
+        """Every counter and gauge."""
+        for family, series in self._counts.items():
+            for values, count in series.items():
+                yield family, values, count
+
+    def histograms(self) -> Iterator[tuple[HistogramFamily, tuple[str, ...], Histogram]]:
+        """Every histogram."""
+        for family, series in self._histograms.items():
+            for values, histogram in series.items():
+                yield family, values, histogram
 
     def metrics(self) -> Iterator[Metric]:
         for family, counts in self._counts.items():

@@ -74,9 +74,13 @@ class Batches:
 
 
 class Traffic:
-    """All queries of the process since it began, across reloads."""
+    """All queries of the process since it began, across reloads.
 
-    def __init__(self) -> None:
+    With more than `max_tallies` a size stands for its bucket.
+    """
+
+    def __init__(self, max_tallies: int = _MAX_TALLIES) -> None:
+        self._max_tallies = max_tallies
         self._tallies: dict[Labels, Tally] = {}
         self._chained: dict[Block, Histogram] = {}
         self._batches: dict[str, Batches] = {}
@@ -87,7 +91,7 @@ class Traffic:
         """The one tally with these labels."""
         tally = self._tallies.get(labels)
         if tally is None:
-            if len(self._tallies) >= _MAX_TALLIES:
+            if len(self._tallies) >= self._max_tallies:
                 labels = labels._replace(
                     request_size=_bucket(labels.request_size),
                     response_size=_bucket(labels.response_size),
@@ -105,6 +109,10 @@ class Traffic:
         if key not in self._chained:
             self._chained[key] = Histogram(DURATION)
         self._chained[key].observe(seconds)
+
+    def take_durations(self, block: Block, durations: Histogram) -> None:
+        """Take in durations of answers that others gave, and that are counted in tallies."""
+        self._chained.setdefault(block, Histogram(DURATION)).add(durations)
 
     def tallies(self) -> list[Tally]:
         return list(self._tallies.values())
