@@ -17,7 +17,6 @@ from kdns.cluster.manifests.kinds import (
     DeclaredServiceSpec,
     Endpoints,
     GivenSlice,
-    Place,
     Workload,
     by_name,
 )
@@ -43,7 +42,7 @@ Item: TypeAlias = Object | GivenSlice
 
 NAMESPACE_NAME_LABEL = "kubernetes.io/metadata.name"
 
-_SELF = Place("the embedded control plane", 0)
+_SELF = "the embedded control plane"
 _API_SERVER_PORT = 6443
 _KINDS: dict[type[Item], Kind] = {
     Namespace: "Namespace",
@@ -127,9 +126,8 @@ def _without_duplicates(
     for item in declared:
         holder = first.setdefault((item.kind, item.namespace, item.name), item)
         if holder is not item:
-            place = f"{holder.place.path}:{holder.place.line}"
-            problem = f"declared before in {place}, which holds: take one of the two out"
-            errors.append(ManifestError(*item.place, item.subject, problem))
+            problem = f"declared before in {holder.place}, which holds: take one of the two out"
+            errors.append(item.refused(problem))
     return list(first.values()), errors
 
 
@@ -163,7 +161,7 @@ def _kubernetes(settings: Settings) -> Declared:
     ports = [DeclaredServicePort(443, "https", target_port=_API_SERVER_PORT)]
     spec = DeclaredServiceSpec(cluster_ip=address, cluster_ips=[address], ports=ports)
     metadata = Metadata(name="kubernetes", namespace="default", labels=labels)
-    return Declared(_SELF, "Service", DeclaredService(metadata, spec))
+    return Declared(_SELF, 0, "Service", DeclaredService(metadata, spec))
 
 
 def _is_kubernetes(service: Declared) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kdns.cluster.manifests.documents import Document, ManifestError, Path, Tree, documents
-from kdns.cluster.manifests.kinds import TYPES, Declared, GivenSlice, Place, subject
+from kdns.cluster.manifests.kinds import TYPES, Declared, GivenSlice, subject
 from kdns.cluster.manifests.turns import Turns
 from kdns.cluster.manifests.validation import problems
 from kdns.cluster.objects import EndpointSlice
@@ -57,7 +57,7 @@ def read(path: str, content: bytes, turns: Turns | None = None) -> Content:
                     declared.append(found)
     except ManifestError as error:
         errors.append(error)
-    declared.sort(key=lambda item: item.place.line)  # some of a List wait for its last line
+    declared.sort(key=lambda item: item.line)  # some of a List wait for its last line
     return Content(declared, errors)
 
 
@@ -93,7 +93,7 @@ def _declared(path: str, document: Document, errors: list[ManifestError]) -> Dec
         return None
     if isinstance(declaration, EndpointSlice):
         declaration = GivenSlice.of(declaration)
-    return Declared(Place(path, document.line), str(kind), declaration)
+    return Declared(path, document.line, str(kind), declaration)
 
 
 def _with_namespace(tree: Tree, kind: str) -> Tree:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct, field
 
+from kdns.cluster.manifests.documents import ManifestError
 from kdns.cluster.manifests.turns import Turns
 from kdns.cluster.objects import (
     SERVICE_NAME_LABEL,
@@ -26,13 +26,6 @@ from kdns.cluster.objects import (
     Stripped,
     TargetRef,
 )
-
-
-class Place(NamedTuple):
-    """Where an object is written; `line` counts from 1. Places sort as kubectl applies them."""
-
-    path: str
-    line: int
 
 
 class OwnerReference(Stripped, frozen=True, gc=False, rename="camel"):
@@ -210,10 +203,14 @@ TYPES: dict[tuple[str, str], type[Struct]] = {
 }
 
 
-class Declared(NamedTuple):
-    """One object as its manifest says it, its namespace filled in."""
+class Declared(Struct, frozen=True, gc=False):
+    """One object as its manifest says it, its namespace filled in.
 
-    place: Place
+    `path` and `line`, from 1, are where it is written, and sort as kubectl applies it.
+    """
+
+    path: str
+    line: int
     kind: str
     object: Declaration
 
@@ -228,6 +225,14 @@ class Declared(NamedTuple):
     @property
     def subject(self) -> str:
         return subject(self.kind, self.namespace, self.name)
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}:{self.line}"
+
+    def refused(self, problem: str) -> ManifestError:
+        """The error that says so."""
+        return ManifestError(self.path, self.line, self.subject, problem)
 
 
 def by_name(items: Iterable[Declared], turns: Turns) -> Iterator[Declared]:

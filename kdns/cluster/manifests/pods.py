@@ -164,7 +164,7 @@ class Pods:
     def _used_up(self, declared: Declared, missing: int) -> None:
         problem = f"no address is left in {self.pools[0].network} for {missing} of its pods"
         problem += ": give a wider pod range"
-        self.errors.append(ManifestError(*declared.place, declared.subject, problem))
+        self.errors.append(declared.refused(problem))
 
 
 def _missing(

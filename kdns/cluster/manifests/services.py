@@ -19,7 +19,7 @@ class Served(Struct, frozen=True, gc=False):
     """A Service that was accepted: as declared, and as it comes out. `families` is in its order."""
 
     declared: DeclaredService
-    families: list[str]
+    families: tuple[str, ...]
     object: Service
 
 
@@ -44,14 +44,16 @@ def serve(
     }
     errors: list[ManifestError] = []
     holders: dict[bytes, Declared] = {}
-    accepted: dict[tuple[str, str], list[str]] = {}
+    accepted: dict[tuple[str, str], tuple[str, ...]] = {}
+    shared: dict[tuple[str, ...], tuple[str, ...]] = {}  # there are few, of 10,000 Services
     for service in turns.each(services):
-        families, problem = _families(_spec(service), list(pools))
+        found, problem = _families(_spec(service), list(pools))
         problem = problem or _reserve(service, pools, holders)
         if problem:
-            errors.append(ManifestError(*service.place, service.subject, problem))
+            errors.append(service.refused(problem))
         else:
-            accepted[service.namespace, service.name] = families
+            families = tuple(found)
+            accepted[service.namespace, service.name] = shared.setdefault(families, families)
     served: ByName = {}
     for service in turns.each(by_name(services, turns)):
         key = service.namespace, service.name
@@ -62,7 +64,7 @@ def serve(
         if None in addresses:
             full = " and ".join(str(network) for network in settings.service_ranges)
             problem = f"no address is left in {full}: give a wider Service range"
-            errors.append(ManifestError(*service.place, service.subject, problem))
+            errors.append(service.refused(problem))
             continue
         declared = _spec(service)
         kept = before.get(key)
@@ -116,7 +118,7 @@ def _reserve(
     wanted = [(text, packed(text)) for text in given if text not in ("", "None")]
     for text, address in wanted:
         if holder := holders.get(address):
-            by = f"{holder.subject} ({holder.place.path}:{holder.place.line})"
+            by = f"{holder.subject} ({holder.place})"
             return f"clusterIP {ip_address(text)} is taken by {by}: choose another, or leave it out"
     for text, address in wanted:
         holders[address] = service
@@ -125,7 +127,7 @@ def _reserve(
 
 
 def _addresses(
-    service: Declared, families: list[str], pools: dict[str, AddressPool]
+    service: Declared, families: Sequence[str], pools: dict[str, AddressPool]
 ) -> list[str | None]:
     spec = _spec(service).spec
     if spec.type == "ExternalName":

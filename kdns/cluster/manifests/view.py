@@ -111,7 +111,7 @@ def _alike(old: Declared, new: Declared) -> bool:
     if not isinstance(before, GivenSlice) or not isinstance(after, GivenSlice):
         return False
     return (
-        old.place == new.place
+        (old.path, old.line) == (new.path, new.line)
         and key(before) == key(after)
         and before.metadata.labels == after.metadata.labels
     )

@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 
 from kdns.cluster.manifests.declarations import read
-from kdns.cluster.manifests.kinds import DeclaredService, Place
+from kdns.cluster.manifests.kinds import DeclaredService
 
 SERVICE = """\
 apiVersion: v1
@@ -29,7 +29,7 @@ def test_a_service() -> None:
     content = read("a.yaml", ("---\n" + SERVICE).encode())
     assert content.errors == []
     (declared,) = content.declared
-    assert declared.place == Place("a.yaml", 2)
+    assert declared.place == "a.yaml:2"
     assert declared.subject == "Service shop/web"
     service = declared.object
     assert isinstance(service, DeclaredService)
@@ -159,7 +159,7 @@ def test_a_list_that_shares_labels_by_alias() -> None:
 def test_the_rest_of_a_file_with_errors() -> None:
     text = f"{SERVICE}---\n{SERVICE.replace('port: 80', 'port: x')}---\n{SERVICE}---\na: [\n"
     content = read("a.yaml", text.encode())
-    assert [item.place.line for item in content.declared] == [1, 25]
+    assert [item.line for item in content.declared] == [1, 25]
     assert [error.line for error in content.errors] == [22, 38]
 
 
@@ -176,7 +176,7 @@ def test_the_order_in_a_list_that_says_its_kind_at_its_end() -> None:
         """).encode(),
     )
     assert content.errors == []
-    assert [(item.name, item.place.line) for item in content.declared] == [
+    assert [(item.name, item.line) for item in content.declared] == [
         ("a", 4),
         ("b", 5),
         ("c", 6),

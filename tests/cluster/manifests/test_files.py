@@ -222,7 +222,7 @@ def test_a_renamed_file_is_never_missing(tmp_path: Path) -> None:
     assert _names(files) == ["a"]
     now += 0.1
     assert files.refresh()
-    assert [item.place.path for item in files.declared] == [f"{tmp_path}/b.yaml"]
+    assert [item.path for item in files.declared] == [f"{tmp_path}/b.yaml"]
 
 
 def test_a_time_stamp_in_the_future_does_not_wait(tmp_path: Path) -> None:
