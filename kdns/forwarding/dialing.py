@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from typing import Final
@@ -44,6 +45,18 @@ class Patience:
         self._average += (seconds - self._average) / _WEIGHT
 
 
+def new_socket(family: int) -> socket.socket:
+    """A TCP socket that waits for nobody, and notices when its peer is gone without a word."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _LIVENESS:
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    return sock
+
+
 async def connect(
     host: str, port: int, source: str, loop: asyncio.AbstractEventLoop
 ) -> socket.socket:
@@ -55,14 +68,8 @@ async def connect(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     )
     family, _, _, _, address = found[0]
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = new_socket(family)
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _LIVENESS:
-            if hasattr(socket, option):
-                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         if source:
             sock.bind((source, 0))
         await loop.sock_connect(sock, address)
@@ -86,6 +93,6 @@ def lost(error: BaseException, name: str) -> Lost:
         return Lost("connection refused")
     if isinstance(error, ConnectionError):
         return Lost("closed the connection")
-    if isinstance(error, OSError) and error.strerror:
-        return Lost(error.strerror[:1].lower() + error.strerror[1:])
+    if isinstance(error, OSError) and error.errno:
+        return Lost(os.strerror(error.errno).lower())
     return Lost(str(error) or type(error).__name__)

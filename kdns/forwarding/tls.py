@@ -22,7 +22,8 @@ class ClientContext(ssl.SSLContext):
     asyncio knows nothing of sessions; it calls `wrap_bio`, which does here.
     """
 
-    session: ssl.SSLSession | None = None
+    _session: ssl.SSLSession | None = None
+    _latest: ssl.SSLObject | None = None
 
     def __new__(cls) -> Self:
         return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
@@ -35,14 +36,21 @@ class ClientContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        return super().wrap_bio(
-            incoming, outgoing, server_side, server_hostname, session or self.session
+        self._latest = super().wrap_bio(
+            incoming, outgoing, server_side, server_hostname, session or self._session
         )
+        return self._latest
 
-    def keep_session(self, connection: ssl.SSLObject) -> None:
-        """Go on with this connection's session in the next one (RFC 8446 §2.2)."""
-        if connection.session is not None and connection.session.has_ticket:
-            self.session = connection.session
+    def keep_session(self) -> None:
+        """Go on with the latest connection's session in the next one (RFC 8446 §2.2).
+
+        To be called once it has brought an answer: in TLS 1.3 a session comes behind the handshake.
+        """
+        # Before the end of a handshake, which another connection may be in, a session is no whole.
+        if self._latest is not None and self._latest.version() is not None:
+            session = self._latest.session
+            if session is not None and session.has_ticket:
+                self._session, self._latest = session, None
 
 
 def client_context(tls: Tls, *alpn: str) -> ClientContext:
@@ -89,9 +97,8 @@ class TlsTransport(TcpTransport):
 
     def answered(self, connection: Connection) -> None:
         super().answered(connection)
-        # TLS 1.3 gives out sessions behind the handshake: with the first answer they are there.
-        if connection.answered == 1 and connection.transport is not None:
-            self.context.keep_session(connection.transport.get_extra_info("ssl_object"))
+        if connection.answered == 1:
+            self.context.keep_session()
 
     @cached_property
     def context(self) -> ClientContext:

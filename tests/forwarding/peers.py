@@ -100,6 +100,7 @@ class Peer:
         self.accepted: list[Caller] = []
         self._fresh: asyncio.Queue[Caller] = asyncio.Queue()
         self._server: asyncio.Server | None = None
+        self._closed = False
         self.port = 0
 
     async def open(self, tls: ssl.SSLContext | None = None, port: int = 0) -> Peer:
@@ -115,12 +116,16 @@ class Peer:
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        self._closed = True
         for caller in self.accepted:
             caller.cut()
-        await asyncio.sleep(0)
+        for _ in range(10):  # what was accepted before arrives, and what was cut goes
+            await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         caller = Caller(reader, writer)
+        if self._closed:
+            caller.cut()
         self.accepted.append(caller)
         self._fresh.put_nowait(caller)
 

@@ -439,9 +439,11 @@ async def test_closing(line: Line) -> None:
 
 async def test_closing_before_there_is_a_connection(line: Line) -> None:
     (ear,) = line.ask("www.")
+    (connection,) = line.transport._connections
+    dial = connection.dial
     line.transport.close()
     assert await ear.what() == Lost("is asked no more")
-    await until(lambda: not any(t.get_name() == "dial" for t in asyncio.all_tasks()))
+    await until(dial.done)
 
 
 async def test_a_reset_in_the_middle_of_an_answer(line: Line) -> None:

@@ -9,37 +9,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-import trustme
 
 from kdns.forwarding.exchange import Lost
 from kdns.forwarding.options import Tls
 from kdns.forwarding.tls import BadTlsFile, TlsTransport, client_context
+from tests.forwarding.authority import Authority
 from tests.forwarding.peers import LOCAL, Line, Peer, response, until
 
 NAME = "dns.example.org"
-
-
-class Authority:
-    """A certificate authority whose certificate is in a file, and servers that it vouches for."""
-
-    def __init__(self, folder: Path) -> None:
-        self.ca = trustme.CA()
-        self.file = folder / "ca.pem"
-        self.ca.cert_pem.write_to_path(str(self.file))
-        self.folder = folder
-
-    def server(self, *names: str, **options: object) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.ca.issue_cert(*names, **options).configure_cert(context)
-        return context
-
-    def client_files(self) -> tuple[Path, Path]:
-        """A certificate and its key."""
-        made = self.ca.issue_cert("client.example")
-        certificate, key = self.folder / "client.pem", self.folder / "client.key"
-        made.cert_chain_pems[0].write_to_path(str(certificate))
-        made.private_key_pem.write_to_path(str(key))
-        return certificate, key
 
 
 @pytest.fixture
@@ -78,12 +55,12 @@ async def serve(authority: Authority) -> AsyncIterator[Callable[..., Line]]:
 async def test_an_upstream_that_proves_its_name(
     authority: Authority, serve: Callable, named: str, options: dict[str, str]
 ) -> None:
-    tls = Tls(ca=authority.file, server_name=options.pop("name", ""))
+    tls = Tls(ca=authority.file, server_name=options.get("name", ""))
     context = authority.server(named)
     context.set_alpn_protocols(["http/1.1", "dot"])
     names = []
     context.sni_callback = lambda _, name, __: names.append(name)
-    line = await serve(context, tls=tls, **options)
+    line = await serve(context, tls=tls, server_name=options.get("server_name", ""))
     caller = await line.settled()
     assert caller.info("ssl_object").selected_alpn_protocol() == "dot"
     assert names == [None if named == LOCAL else NAME]
@@ -261,3 +238,13 @@ async def test_closing_during_the_handshake(authority: Authority, serve: Callabl
     assert await ear.what() == Lost("is asked no more")
     await caller.gone()
     await plain.close()
+
+
+async def test_many_handshakes_at_a_time(authority: Authority, serve: Callable) -> None:
+    line = await serve(authority.server(LOCAL))
+    ears = line.ask(*[f"n{number}." for number in range(150)])
+    for _ in range(15):
+        caller = await line.peer.caller()
+        for _ in range(10):
+            caller.say(response(await caller.question()))
+    assert {type(await ear.what()) for ear in ears} == {bytes}
