@@ -15,6 +15,7 @@ from kdns.plugins import (
     kubernetes,
     loadbalance,
     log,
+    loop,
     multisocket,
     reload,
     transfer,
@@ -38,6 +39,7 @@ ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("hosts", hosts.setup),
     ("k8s_external", k8s_external.setup),
     ("kubernetes", kubernetes.setup),
+    ("loop", loop.setup),
     # In front of upstreams and of nothing else: what has records is never answered from a cache.
     ("cache", cache.setup),
     ("whoami", whoami.setup),
