@@ -113,9 +113,9 @@ class Entries:
         """Keep an entry as the newest in the place of any there was; False if it is too large."""
         self.drop(key)
         packed = entry.packed()
-        if len(packed) > LARGEST:
-            return False
         size = OVERHEAD + len(key) + len(packed)
+        if size > min(LARGEST, self._max_bytes):
+            return False
         while self._packed and (
             len(self._packed) >= self._capacity or self.bytes + size > self._max_bytes
         ):

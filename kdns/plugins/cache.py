@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from kdns.corefile.parser import Directive
+from kdns.dns import codes
 from kdns.dns.names import ROOT, suffixes, to_text
 from kdns.dns.query import AD, Query
 from kdns.dns.reply import CacheUse, Reply
-from kdns.forwarding.cache import Cache, Found, Half, Settings, key_of
+from kdns.forwarding.cache import Cache, Found, Half, Settings, Stale, key_of
 from kdns.plugins.cache_options import read
 from kdns.plugins.plugin import Answer, Handler, then
 from kdns.plugins.site import Facilities, Site, only
@@ -50,10 +51,11 @@ class Zones:
     def __init__(self, origins: Sequence[bytes]) -> None:
         self.label = ",".join(map(to_text, origins))
         self._origins = frozenset(origins)
+        self._all = ROOT in self._origins
 
     def hold(self, name: bytes) -> bool:
         """Whether a lower-case wire name is in any of them."""
-        return ROOT in self._origins or any(suffix in self._origins for _, suffix in suffixes(name))
+        return self._all or any(suffix in self._origins for _, suffix in suffixes(name))
 
 
 class Counted:
@@ -109,13 +111,16 @@ class Cached:
         found = self.cache.find(key, query.name, self._now())
         if found is None:
             # Upstream says what it has verified to those alone who want to know (RFC 6840 §5.7).
-            asked = query.flagged(AD, query.client)
-            return then(next_(asked), lambda reply: _for(query, self._taken(key, query, reply)[0]))
+            answer = next_(query.flagged(AD, query.client))
+            at_once = isinstance(answer, Reply)
+            return then(
+                answer, lambda reply: _for(query, self._taken(key, query, reply, at_once)[0])
+            )
         if not found.due:
             return self._given(query, found)
         stale = self.settings.stale
         if found.stale and stale is not None and stale.verify:
-            return self._verified(key, query, found, next_)
+            return self._verified(key, query, found, next_, stale)
         if key not in self._refreshing and self._refresh(key, query, next_) is not None:
             self._prefetches.value += 1
         return self._given(query, found)
@@ -127,24 +132,28 @@ class Cached:
         found.reply.cache = self._hit[found.half, found.stale]
         return _for(query, found.reply)
 
-    def _taken(self, key: bytes, query: Query, reply: Reply) -> tuple[Reply, bool]:
+    def _taken(self, key: bytes, query: Query, reply: Reply, at_once: bool) -> tuple[Reply, bool]:
         """A reply that is kept, if it may be, and whether it is the present truth.
 
-        What was made from records is not an upstream's, and is nobody's to keep.
+        What was made from records is not an upstream's, and is nobody's to keep. Nor is a failure
+        that was there at once: nobody was asked, as over `max_concurrent`.
         """
         if reply.lifetime is None or reply.authoritative:
             return reply, True
+        if at_once and reply.rcode not in (codes.NOERROR, codes.NXDOMAIN):
+            return reply, False
         kept = self.cache.keep(key, query, reply, self._now())
         use = self._miss if kept.half is None else self._kept[kept.half]
         return kept.reply.changed(cache=use), kept.stands
 
-    async def _verified(self, key: bytes, query: Query, found: Found, next_: Handler) -> Reply:
+    async def _verified(
+        self, key: bytes, query: Query, found: Found, next_: Handler, stale: Stale
+    ) -> Reply:
         """What upstream says now, or else, or when it takes too long, the stale answer."""
-        stale = self.settings.stale
-        patient = stale is None or not stale.recheck or key not in self._refreshing
+        patient = not stale.recheck or key not in self._refreshing
         fresh = self._refresh(key, query, next_) if patient else None
         if fresh is not None:
-            await asyncio.wait((fresh,), timeout=(stale.timeout if stale else 0) or None)
+            await asyncio.wait((fresh,), timeout=stale.timeout or None)
             if fresh.done() and (reply := fresh.result()) is not None:
                 return _for(query, reply)
         return self._given(query, found)
@@ -170,8 +179,9 @@ class Cached:
         fresh: Reply | None = None
         try:
             answer = next_(query)
+            at_once = isinstance(answer, Reply)
             reply = answer if isinstance(answer, Reply) else await answer
-            reply, stands = self._taken(key, query, reply)
+            reply, stands = self._taken(key, query, reply, at_once)
             fresh = reply if stands else None
         finally:
             if fresh is None:
