@@ -89,16 +89,13 @@ class Loop:
                 await asyncio.sleep(_TURN)
         finally:
             for way in list(self._aside):
-                way.forwarder.back(way.target)
-                self._count(way, -1)
-            self._aside.clear()
+                self._call_back(way)
 
     async def look(self, turn: int) -> None:
         """Put aside what leads back, and call back what does no longer."""
         ways = [way for each in self._site.forwardings for way in self._ways(each)]
         for gone in self._aside.keys() - set(ways):
-            self._count(gone, -1)
-            del self._aside[gone]
+            self._call_back(gone)
         self._due = {way: self._due.get(way, turn) for way in ways}
         due = []
         for way in ways:
@@ -122,9 +119,7 @@ class Loop:
         if leads_back:
             self._put_aside(way)
         elif leads_back is False and way in self._aside:
-            del self._aside[way]
-            self._count(way, -1)
-            way.forwarder.back(way.target)
+            self._call_back(way)
             _log.info("%s: %s does not lead back here any more", way.written, way.target)
 
     async def _probe(self, way: _Way) -> bool | None:
@@ -164,6 +159,11 @@ class Loop:
             " where systemd-resolved runs",
             *(way.written, way.target),
         )
+
+    def _call_back(self, way: _Way) -> None:
+        del self._aside[way]
+        self._count(way, -1)
+        way.forwarder.back(way.target)
 
     def _count(self, way: _Way, change: int) -> None:
         series = self._site.facilities.series

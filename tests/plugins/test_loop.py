@@ -264,6 +264,7 @@ async def test_an_upstream_that_is_gone(facilities) -> None:
     block.forwarder.options = Options(())
     await block.look()
     assert block.gauge("127.0.0.53:53") == 0
+    assert block.aside == []
 
 
 async def test_what_was_put_aside_is_called_back_at_the_end(facilities, monkeypatch) -> None:
