@@ -47,6 +47,20 @@ COREFILES = {
         }
         whoami
     }""",
+    "hosts in front": """. {
+        loadbalance
+        hosts /nonexistent/hosts {
+            10.9.9.1 s2.a.svc.cluster.local example.org
+            10.9.9.2 example.org
+            10.9.9.3 *.c.svc.cluster.local
+            10.1.0.2 s3.b.svc.cluster.local
+            fallthrough svc.cluster.local in-addr.arpa foo.org
+        }
+        kubernetes cluster.local in-addr.arpa { manifests m
+            pods insecure
+        }
+        whoami
+    }""",
     "logged in part": """. {
         log a.svc.cluster.local {
             class denial
