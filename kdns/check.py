@@ -39,6 +39,7 @@ class _Unstarted:
 
     def __init__(self) -> None:
         self.series = SeriesRegistry()
+        self.secret = bytes(16)
 
     def store(self, source: Source) -> Store:
         return new_store(source)

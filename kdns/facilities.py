@@ -44,10 +44,12 @@ class Facilities:
         series: SeriesRegistry,
         forget_answers: Callable[[], None],
         forwarders: Forwarders,
+        secret: bytes,
     ) -> None:
         self.used: set[Source] = set()
         self.forwarded: set[Options] = set()
         self.series = series
+        self.secret = secret
         self.forget_answers = forget_answers
         self._stores = stores
         self._forwarders = forwarders

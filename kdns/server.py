@@ -7,6 +7,7 @@ import contextlib
 import gc
 import logging
 import random
+import secrets
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import ExitStack
@@ -92,6 +93,7 @@ class Server:
         self._whole: Sum | None = None
         self._plan = Plan({}, Requests(), ())
         self._digest = ""
+        self._secret = secrets.token_bytes(16)
         self._ready: list[Ready] = []
         self._failed_reloads = 0
         self._refused: tuple[str, str] | None = None
@@ -186,7 +188,9 @@ class Server:
         With `patient` it is served also when its clusters are not synced in time.
         """
         forget = self._frontends.forget_all
-        facilities = Facilities(self._clusters, self._series, forget, self._forwarders)
+        facilities = Facilities(
+            self._clusters, self._series, forget, self._forwarders, self._secret
+        )
         known = self._clusters.sources()
         with ExitStack() as undo:
             try:
@@ -246,7 +250,14 @@ class Server:
     def _setting(self, corefile: Corefile, wanted: Plan, sources: set[Source]) -> Setting:
         from kdns.workers.team import Setting  # noqa: PLC0415 - as in `_team_for`
 
-        return Setting(corefile, str(self._folder), wanted.workers, wanted.routers, sources)
+        return Setting(
+            corefile,
+            str(self._folder),
+            self._secret,
+            wanted.workers,
+            frozenset(wanted.routers),
+            sources,
+        )
 
     def _scrape(self) -> Made:
         if self._team is not None:

@@ -62,4 +62,5 @@ HEALTHY: Final = Family(
     "Whether an upstream answers: 1, or 0 for one that is down or put aside.",
     ("to",),
     "gauge",
+    "smallest",
 )

@@ -40,12 +40,14 @@ ENTRIES: Final = Family(
     "The combined number of entries in hosts and Corefile.",
     ("hostsfile",),
     "gauge",
+    "largest",
 )
 RELOADED: Final = Family(
     "coredns_hosts_reload_timestamp_seconds",
     "The timestamp of the last reload of hosts file.",
     (),
     "gauge",
+    "largest",
 )
 
 

@@ -15,6 +15,7 @@ from kdns.corefile.parser import Directive
 from kdns.dns import codes
 from kdns.dns.names import MAX_NAME, from_text, label
 from kdns.dns.query import RD, Query
+from kdns.dns.rdata import RRset
 from kdns.dns.reply import Reply
 from kdns.forwarding.exchange import Lost, Question
 from kdns.plugins.plugin import Answer, Handler
@@ -43,6 +44,7 @@ ASIDE: Final = Family(
     "Upstreams put aside as they lead back to this server.",
     ("to",),
     "gauge",
+    "largest",
 )
 
 
@@ -59,7 +61,9 @@ class Loop:
     """Looks where the upstreams of a server block lead, at the start and then on and on.
 
     One that is an address that the block itself is asked at is known by that. Others are sent a
-    query for a name that nobody can guess: if that comes in here, it came round.
+    query for a name that nobody can guess: if that comes in here, it came round. Where several
+    processes share an address it may come to another one than it came from; that one, which knows
+    it by the server's secret, answers in a way that is known by it too.
     """
 
     name: ClassVar[str] = "loop"
@@ -67,19 +71,24 @@ class Loop:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        secret = site.facilities.secret
+        self._mark = label(secret.hex())
+        self._sign = bytes((len(secret),)) + secret
         self._out: dict[bytes, asyncio.Future[bool | None]] = {}
         self._aside: dict[_Way, None] = {}
         self._due: dict[_Way, int] = {}
 
     def handle(self, query: Query, next_: Handler) -> Answer:
-        if self._out and query.qtype == codes.HINFO:
-            probe = self._out.get(query.name)
-            if probe is not None:
-                if not probe.done():
-                    probe.set_result(True)
-                # An end to it: no upstream is asked once more.
-                return Reply(rcode=codes.NXDOMAIN, lifetime=0, plugin=self.name)
-        return next_(query)
+        if query.qtype != codes.HINFO or not query.name.startswith(self._mark):
+            return next_(query)
+        probe = self._out.get(query.name)
+        if probe is not None:
+            if not probe.done():
+                probe.set_result(True)
+            # An end to it: no upstream is asked once more.
+            return Reply(rcode=codes.NXDOMAIN, lifetime=0, plugin=self.name)
+        sign = RRset(query.name, codes.HINFO, 0, [self._sign + b"\0"])
+        return Reply(answer=[sign], lifetime=0, plugin=self.name)
 
     async def watch(self) -> None:
         """Look every few seconds; what was put aside here is not for longer than this lasts."""
@@ -124,7 +133,7 @@ class Loop:
 
     async def _probe(self, way: _Way) -> bool | None:
         """Whether a query that goes there comes here; None where that cannot be said."""
-        name = b"".join(label(str(secrets.randbelow(_NONCE))) for _ in range(2)) + way.origin
+        name = self._mark + label(str(secrets.randbelow(_NONCE))) + way.origin
         if len(name) > MAX_NAME:
             return None
         found = asyncio.get_running_loop().create_future()
@@ -132,7 +141,8 @@ class Loop:
         def heard(message: bytes | Lost) -> bool:
             if not found.done():
                 lost = isinstance(message, Lost) and not message.by_tcp
-                found.set_result(None if lost else False)
+                came_round = isinstance(message, bytes) and self._sign in message
+                found.set_result(None if lost else came_round)
             return True
 
         self._out[name] = found

@@ -80,6 +80,9 @@ class Facilities(Protocol):
     series: SeriesRegistry
     """Where plugins count."""
 
+    secret: bytes
+    """16 bytes that nobody else knows, the same in all processes of this server."""
+
     def spawn(self, answer: Awaitable[Reply]) -> bool:
         """Wait for an answer that no client waits for; False, and the answer is not waited for,
         where too many are under way."""

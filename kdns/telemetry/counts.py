@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from msgspec import Struct, field
@@ -20,6 +21,12 @@ _ADDED: Final = (
     "process_open_fds",
 )
 """Metrics of a process that are sums where there are several; others are the parent's."""
+
+_WHOLE: Final[dict[str, Callable[[float, float], float]]] = {
+    "sum": operator.add,
+    "largest": max,
+    "smallest": min,
+}
 
 
 class Sockets(Struct, array_like=True):
@@ -103,8 +110,9 @@ def add(part: Counts, traffic: Traffic, series: SeriesRegistry, *, alive: bool) 
         if family.kind == "counter":
             series.count(family, *values).value += value
         elif alive:
+            known = series.has(family, *values)
             gauge = series.count(family, *values)
-            gauge.value = max(gauge.value, value) if family.largest else gauge.value + value
+            gauge.value = _WHOLE[family.whole](gauge.value, value) if known else value
     for histograms, values, observed in part.histograms:
         series.histogram(histograms, *values).add(_histogram(histograms.bounds, observed))
 

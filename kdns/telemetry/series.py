@@ -17,15 +17,15 @@ from kdns.telemetry.histogram import Histogram
 class Family(NamedTuple):
     """A metric: `name` without the `_total` that counters get; `labels` in their order.
 
-    No label may have values that clients choose: series are never forgotten. Of several processes
-    a gauge is the sum; with `largest` it is the largest, as of times and of what all have alike.
+    No label may have values that clients choose: series are never forgotten. `whole` says what a
+    gauge of several processes is: times and what all have alike are no sums.
     """
 
     name: str
     documentation: str
     labels: tuple[str, ...] = ()
     kind: Literal["counter", "gauge"] = "counter"
-    largest: bool = False
+    whole: Literal["sum", "largest", "smallest"] = "sum"
 
 
 class HistogramFamily(NamedTuple):
@@ -59,6 +59,10 @@ class SeriesRegistry:
         if values not in series:
             series[values] = Count()
         return series[values]
+
+    def has(self, family: Family, *values: str) -> bool:
+        """Whether there is a series of these label values."""
+        return values in self._counts.get(family, {})
 
     def histogram(self, family: HistogramFamily, *values: str) -> Histogram:
         """The histogram of these label values."""

@@ -66,6 +66,7 @@ class Member:
         self._steps: deque[asyncio.Future[None]] = deque()
         self._told: asyncio.Future[None] | None = None
         self._gone = False
+        self._leaving = False
 
     @classmethod
     async def start(cls, number: int) -> Self:
@@ -100,6 +101,7 @@ class Member:
     async def stop(self) -> None:
         """Have it answer what has arrived and end; it is killed if it does not."""
         if not self._gone:
+            self._leaving = True
             self.channel.send(encode(Stop()))
             try:
                 await asyncio.to_thread(self._process.wait, _END)
@@ -121,7 +123,7 @@ class Member:
                 silent = 0 if self.channel.moved != heard else silent + 1
                 heard = self.channel.moved
                 limit = _BUSY if self._steps or not heard else HUNG
-                if silent > limit:
+                if silent > limit and not self._leaving:
                     self.kill()
                     await listening
                     return f"did not answer for {limit:g} seconds and was killed"

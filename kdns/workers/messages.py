@@ -29,11 +29,12 @@ from kdns.telemetry.counts import Counts
 class Configure(Struct, tag=0, array_like=True):
     """Plan this Corefile; `folder` is what its relative paths begin at. A step.
 
-    `sources` are the numbers of its stores, by the text of their source.
+    `secret` is as in Facilities; `sources` are the numbers of its stores, by their source's text.
     """
 
     corefile: Corefile
     folder: str
+    secret: bytes
     sources: dict[str, int]
 
 

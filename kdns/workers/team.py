@@ -57,6 +57,7 @@ class Setting:
 
     corefile: Corefile
     folder: str
+    secret: bytes
     size: int
     endpoints: Collection[Endpoint]
     sources: Collection[Source]
@@ -160,8 +161,9 @@ class Team:
 
     async def commit(self) -> None:
         """Have all workers serve what was prepared; one that cannot is replaced."""
-        setting = self._setting = self._wanted
+        before, setting = self._setting, self._wanted
         assert setting is not None, "nothing was prepared"  # noqa: S101 - the contract of `prepare`
+        self._setting = setting
         self._serving |= self._fresh
         self._fresh.clear()
         surplus = [each for number, each in self._serving.items() if number > setting.size]
@@ -172,6 +174,8 @@ class Team:
         await self._retire(surplus)
         self._ports.keep(setting.endpoints, self._held)
         self._keep_numbers(setting)
+        if before is None or before.size != setting.size:
+            _log.info("%d worker processes answer", setting.size)
         if not self._upkeep:
             self._upkeep = [asyncio.create_task(self._mend()), asyncio.create_task(self._count())]
         self._settle()
@@ -211,9 +215,10 @@ class Team:
         self._past.silent += len(members) - told
         whole = Sum()
         whole.add(self._past.sum.counts(), alive=False)
-        for each in self._members():
+        # Those that are leaving too: only what is gone for good is in the past.
+        for each in self._tasks:
             if each.counts is not None:
-                whole.add(each.counts, alive=True)
+                whole.add(each.counts, alive=self._serving.get(each.number) is each)
         return whole
 
     def metrics(self) -> Iterator[Metric]:
@@ -249,7 +254,8 @@ class Team:
     async def _prepare(self, member: Member, setting: Setting) -> None:
         numbers = {source: self._numbers[source] for source in setting.sources}
         by_text = {repr(source): number for source, number in numbers.items()}
-        await member.step(Configure(setting.corefile, setting.folder, by_text))
+        configure = Configure(setting.corefile, setting.folder, setting.secret, by_text)
+        await member.step(configure)
         for source, number in numbers.items():
             if number not in member.stores:
                 member.stores.add(number)

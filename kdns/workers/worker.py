@@ -63,6 +63,7 @@ class Worker:
         self._chores = Chores()
         self._forwarders = Forwarders(self._series, loop, time.perf_counter)
         self._forwarded: set[Options] = set()
+        self._kept: set[Options] = set()
         self._process = ProcessCollector(registry=None)
         self._plan = self._planned = Plan({}, Requests(), ())
         self._numbers: dict[str, int] = {}
@@ -115,7 +116,9 @@ class Worker:
         self._numbers = self._copies.numbers
         self._copies.numbers = message.sources
         forget = self._frontends.forget_all
-        facilities = Facilities(self._copies, self._series, forget, self._forwarders)
+        facilities = Facilities(
+            self._copies, self._series, forget, self._forwarders, message.secret
+        )
         self._planned = plan(message.corefile, Path(message.folder), facilities)
         self._forwarded = facilities.forwarded
 
@@ -129,7 +132,8 @@ class Worker:
         self._undo.pop_all()
         await self._forwarders.start()
         await self._frontends.serve(self._planned.routers, self._opened)
-        self._forwarders.keep(self._forwarded)
+        self._kept = self._forwarded
+        self._forwarders.keep(self._kept)
         await self._chores.replace(self._planned.requests.chores)
         self._plan = self._planned
         self._copies.keep(self._copies.numbers.values())
@@ -141,6 +145,7 @@ class Worker:
 
     def _abandon(self) -> None:
         self._undo.close()
+        self._forwarders.keep(self._kept)
         self._copies.numbers = self._numbers
         self._copies.keep(self._numbers.values())
 

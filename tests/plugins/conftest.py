@@ -72,6 +72,7 @@ class Facilities:
         self.stores = {}
         self.forwarders = {}
         self.series = SeriesRegistry()
+        self.secret = bytes(range(16))
         self.spawned = []
         self.forgotten = 0
         self.now = 10.0

@@ -12,6 +12,7 @@ from kdns.corefile.zones import zone_keys
 from kdns.dns import codes
 from kdns.dns.names import from_text, labels, to_text
 from kdns.dns.query import parse
+from kdns.dns.render import message
 from kdns.dns.reply import Reply
 from kdns.forwarding.exchange import Lost
 from kdns.forwarding.options import Options, Target
@@ -173,23 +174,37 @@ async def test_silence_says_nothing(facilities, monkeypatch) -> None:
     assert block.aside
 
 
-async def test_a_probe_is_worth_something_while_it_is_out(facilities) -> None:
-    """What came round, or did not, is a query like others afterwards."""
+async def test_each_probe_is_another(facilities) -> None:
     block = Block(facilities, "192.0.2.1:53")
     await block.look()
     ((_, question, _),) = block.forwarder.probed
-    assert block.comes_in(question).plugin == "next"
     await block.look()
     ((_, another, _),) = block.forwarder.probed
     assert another.section != question.section
+
+
+async def test_a_probe_that_comes_to_another_process(facilities, query) -> None:
+    """Its answer says that it came round, to the process that sent it."""
+    here, there = (Block(facilities, "192.0.2.1:53") for _ in range(2))
+    looking = asyncio.create_task(here.loop.look(0))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    ((_, question, heard),) = here.forwarder.probed
+    reply = there.comes_in(question)
+    assert (reply.rcode, reply.plugin, reply.lifetime) == (0, "loop", 0)
+    heard(message(parse(question.packet(b"id"), "udp"), reply))
+    await looking
+    assert here.aside == ["192.0.2.1:53"]
+    assert there.comes_in(question) == reply
 
 
 async def test_what_a_probe_asks(facilities) -> None:
     block = Block(facilities, "192.0.2.1:53", "192.0.2.2:53")
     await block.look()
     names = [question.section[:-4] for _, question, _ in block.forwarder.probed]
-    numbers = [int(part) for name in names for part in labels(name)]
-    assert len(set(numbers)) == 4
+    assert {labels(name)[0] for name in names} == {facilities.secret.hex().encode()}
+    numbers = [int(labels(name)[1]) for name in names]
+    assert len(set(numbers)) == 2
     assert all(0 <= number < 1 << 62 for number in numbers)
     assert max(numbers) > 1 << 32
     for _, question, _ in block.forwarder.probed:
