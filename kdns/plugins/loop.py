@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import secrets
 from collections.abc import Collection, Sequence
+from hashlib import blake2b
 from itertools import count
 from typing import ClassVar, Final, NamedTuple
 
@@ -15,7 +16,7 @@ from kdns.corefile.parser import Directive
 from kdns.dns import codes
 from kdns.dns.names import MAX_NAME, from_text, label
 from kdns.dns.query import RD, Query
-from kdns.dns.rdata import RRset
+from kdns.dns.rdata import RRset, txt
 from kdns.dns.reply import Reply
 from kdns.forwarding.exchange import Lost, Question
 from kdns.plugins.plugin import Answer, Handler
@@ -34,6 +35,7 @@ _PROBED_EVERY: Final = 6
 _PATIENCE: Final = 5.0
 """Seconds that a probe may take on its way round."""
 
+_MARK: Final = 16
 _NONCE: Final = 1 << 62
 _LOOPBACK: Final = {4: ipaddress.ip_address("127.0.0.1"), 6: ipaddress.ip_address("::1")}
 _HINFO: Final = codes.HINFO.to_bytes(2, "big") + codes.CLASS_IN.to_bytes(2, "big")
@@ -63,7 +65,8 @@ class Loop:
     One that is an address that the block itself is asked at is known by that. Others are sent a
     query for a name that nobody can guess: if that comes in here, it came round. Where several
     processes share an address it may come to another one than it came from; that one, which knows
-    it by the server's secret, answers in a way that is known by it too.
+    it by the server's secret, answers in a way that is known by it too. Another server block does
+    not know it: what leads there need not lead any further.
     """
 
     name: ClassVar[str] = "loop"
@@ -71,9 +74,10 @@ class Loop:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        secret = site.facilities.secret
-        self._mark = label(secret.hex())
-        self._sign = bytes((len(secret),)) + secret
+        block = " ".join((*map(str, site.keys), *site.hosts)).encode()
+        known = blake2b(block, key=site.facilities.secret, digest_size=2 * _MARK).digest()
+        self._mark = label(known[:_MARK].hex())
+        self._sign = txt(known[_MARK:])
         self._out: dict[bytes, asyncio.Future[bool | None]] = {}
         self._aside: dict[_Way, None] = {}
         self._due: dict[_Way, int] = {}
@@ -87,7 +91,7 @@ class Loop:
                 probe.set_result(True)
             # An end to it: no upstream is asked once more.
             return Reply(rcode=codes.NXDOMAIN, lifetime=0, plugin=self.name)
-        sign = RRset(query.name, codes.HINFO, 0, [self._sign + b"\0"])
+        sign = RRset(query.name, codes.HINFO, 0, [self._sign + txt(b"")])
         return Reply(answer=[sign], lifetime=0, plugin=self.name)
 
     async def watch(self) -> None:

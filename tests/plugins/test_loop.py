@@ -198,11 +198,22 @@ async def test_a_probe_that_comes_to_another_process(facilities, query) -> None:
     assert there.comes_in(question) == reply
 
 
+@pytest.mark.parametrize("other", [{"port": 54}, {"zone": "org"}, {"hosts": ["10.0.0.5"]}])
+async def test_a_probe_that_comes_to_another_server_block_goes_on(facilities, other) -> None:
+    block = Block(facilities, "192.0.2.1:53")
+    await block.look()
+    ((_, question, _),) = block.forwarder.probed
+    assert block.comes_in(question).plugin == "loop"
+    assert Block(facilities, "192.0.2.2:53", **other).comes_in(question).plugin == "next"
+
+
 async def test_what_a_probe_asks(facilities) -> None:
     block = Block(facilities, "192.0.2.1:53", "192.0.2.2:53")
     await block.look()
     names = [question.section[:-4] for _, question, _ in block.forwarder.probed]
-    assert {labels(name)[0] for name in names} == {facilities.secret.hex().encode()}
+    (mark,) = {labels(name)[0] for name in names}
+    assert len(mark) == 32
+    assert facilities.secret.hex().encode() not in mark
     numbers = [int(labels(name)[1]) for name in names]
     assert len(set(numbers)) == 2
     assert all(0 <= number < 1 << 62 for number in numbers)
