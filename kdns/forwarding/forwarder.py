@@ -14,7 +14,7 @@ from kdns.dns.reply import Reply, refusal
 from kdns.forwarding.exchange import Heard, Pending, Question, Transport
 from kdns.forwarding.flight import Flight, Key, unreachable
 from kdns.forwarding.hedging import HedgeBudget
-from kdns.forwarding.options import Options, ResolvFile, Target
+from kdns.forwarding.options import Options, Target
 from kdns.forwarding.policy import order
 from kdns.forwarding.proxy_metrics import (
     BROKEN,
@@ -24,6 +24,7 @@ from kdns.forwarding.proxy_metrics import (
     RETRIES,
     UNASKED,
 )
+from kdns.forwarding.roster import Roster
 from kdns.forwarding.standing import Rank
 from kdns.forwarding.transports import transport
 from kdns.forwarding.upstream import Upstream
@@ -85,7 +86,8 @@ class Forwarder:
         self._broken = series.count(BROKEN)
         self._rejected = series.count(REJECTED)
         self._unasked = series.count(UNASKED)
-        self.update(target for target in options.targets if not isinstance(target, ResolvFile))
+        self._roster = Roster(options, loop, self.update)
+        self.update(self._roster.targets())
 
     def ask(self, query: Query) -> Reply | Awaitable[Reply]:
         """What the upstreams say. Never raises.
@@ -122,6 +124,7 @@ class Forwarder:
 
     async def start(self) -> None:
         """Find the upstreams that the options do not name by address, and keep up with them."""
+        await self._roster.start()
 
     def targets(self) -> list[str]:
         """The upstreams there are now, those put aside too, as in metrics: `10.0.0.2:53`."""
@@ -166,6 +169,7 @@ class Forwarder:
     def retire(self) -> None:
         """Let go of everything, when the last question that is on its way has been answered."""
         self._retired = True
+        self._roster.close()
         if not self._flights:
             self._close()
 

@@ -65,7 +65,12 @@ class Roster:
         return tuple(found.values())
 
     async def start(self) -> None:
-        """Find all of them, as far as that can be done in 3 seconds, and go on to keep up."""
+        """Find all of them, as far as that can be done in 3 seconds, and go on to keep up.
+
+        Once: to be called again does nothing.
+        """
+        if self._tasks:
+            return
         if self._files:
             self.look_at_files()
             self._begin(self._watch_files())
