@@ -92,15 +92,14 @@ class Found(NamedTuple):
     due: bool
 
 
-class Kept(NamedTuple):
+class Taken(NamedTuple):
     """What became of an upstream's reply.
 
-    `reply` has its TTLs as they are from now on. `half` is where it is found again; None where it
-    is not kept. `stands`: it is the present truth, and not a failure to tell it.
+    `reply` is a copy for the one who asked, with TTLs as they are from now on where it is kept.
+    `stands`: it is the present truth, and not a failure to tell it.
     """
 
     reply: Reply
-    half: Half | None
     stands: bool
 
 
@@ -147,19 +146,22 @@ class Cache:
             return self._found_stale(half, entry, name, now)
         return self._found_fresh(half, key, entry, name, now)
 
-    def keep(self, key: bytes, query: Query, reply: Reply, now: int) -> Kept:
-        """Take in what upstream answered to a query of this key."""
+    def take(self, key: bytes, query: Query, reply: Reply, now: int) -> Taken:
+        """Keep what upstream answered to a query of this key, as far as it may be kept."""
         settings = self._settings
         found = retained(reply, query.qtype, settings.success, settings.denial, settings.error)
         if found.kind == "error":
-            return self._keep_error(key, query.name, found, now)
-        half: Half = found.kind
-        positive = half == "success"
-        plain = settings.plain_success if positive else settings.plain_denial
-        other = self.denial if positive else self.success
-        entry = self._entry(key, query.name, found, now)
-        entries = self._half(half)
-        kept = bool(found.seconds) and not _within(query.name, plain) and entries.put(key, entry)
+            self._keep_error(key, query.name, found, now)
+            return Taken(reply.changed(), stands=False)
+        positive = found.kind == "success"
+        entries, other = self.success, self.denial
+        plain = settings.plain_success
+        if not positive:
+            entries, other = other, entries
+            plain = settings.plain_denial
+        kept = False
+        if found.seconds and not _within(query.name, plain):
+            kept = entries.put(key, self._entry(key, query.name, found, now))
         if not kept:
             entries.drop(key)
         stands = positive or not self._prefers_positive
@@ -167,15 +169,7 @@ class Cache:
             other.drop(key)
         else:
             self._put_off(other, key, now)
-        if not kept:
-            return Kept(reply, None, stands)
-        fresh = found.reply.changed(
-            lifetime=self._first_lifetime(entry, now),
-            counted=now,
-            steady=STEADY if settings.keep_ttl else 0,
-            plugin=_PLUGIN,
-        )
-        return Kept(fresh, half, stands)
+        return Taken((found.reply if kept else reply).changed(), stands)
 
     def put_off(self, key: bytes, now: int) -> None:
         """A refresh of what is here failed: there is none for a while."""
@@ -226,7 +220,7 @@ class Cache:
             reply.steady = STEADY
         return Found(reply, half, False, due)
 
-    def _keep_error(self, key: bytes, name: bytes, found: Retained, now: int) -> Kept:
+    def _keep_error(self, key: bytes, name: bytes, found: Retained, now: int) -> None:
         known = self._servable(self.success, key, now) or self._servable(self.denial, key, now)
         if known is not None and not known.error:
             self.put_off(key, now)
@@ -236,8 +230,6 @@ class Cache:
                 extended_error=(codes.EDE_CACHED_ERROR, why[1] if why else "")
             )
             self.denial.put(key, self._entry(key, name, found._replace(reply=remembered), now))
-        # Told as it is, once; from then on as remembered.
-        return Kept(found.reply, None, stands=False)
 
     def _entry(self, key: bytes, name: bytes, found: Retained, now: int) -> Entry:
         """A new entry, as popular as the one that it takes the place of."""
@@ -248,12 +240,6 @@ class Cache:
                 seen, hits = before.seen, before.hits
         error = found.kind == "error"
         return Entry(now, found.seconds, 0, seen, hits, error, content(found.reply, name))
-
-    def _first_lifetime(self, entry: Entry, now: int) -> int:
-        prefetch = self._settings.prefetch
-        if prefetch is None:
-            return entry.ends - now
-        return _unseen(prefetch, entry, now) if entry.hits >= prefetch.amount else 0
 
     def _count(
         self, prefetch: Prefetch, entries: Entries, key: bytes, entry: Entry, now: int

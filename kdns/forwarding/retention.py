@@ -21,6 +21,14 @@ class Bounds(NamedTuple):
     longest: int
     shortest: int = 0
 
+    def of(self, ttl: int) -> int:
+        """A TTL within the bounds."""
+        return min(max(ttl, self.shortest), self.longest)
+
+    def within(self, section: list[RRset]) -> list[RRset]:
+        """Record sets with their TTLs within the bounds."""
+        return [each._replace(ttl=self.of(each.ttl)) for each in section]
+
 
 class Retained(NamedTuple):
     """What is to be kept of a reply: for so many seconds (0: not at all), with its TTLs within
@@ -40,17 +48,16 @@ def retained(reply: Reply, qtype: int, success: Bounds, denial: Bounds, error: i
     """
     if reply.rcode not in (codes.NOERROR, codes.NXDOMAIN):
         return Retained("error", error, reply)
-    least = [_negative_ttl(each) for each in reply.authority if each.type == codes.SOA]
-    if reply.rcode == codes.NOERROR and not least and _answers(reply.answer, qtype):
-        return _within("success", success, reply, min(each.ttl for each in _all(reply)))
-    if not least:
-        return Retained("denial", 0, reply)
-    authority = [
-        each._replace(ttl=min(least)) if each.type == codes.SOA else each
-        for each in reply.authority
-    ]
-    least += [each.ttl for each in _all(reply)]
-    return _within("denial", denial, reply.changed(authority=authority), min(least))
+    negative = [_negative_ttl(each) for each in reply.authority if each.type == codes.SOA]
+    if negative:
+        authority = [
+            each._replace(ttl=min(negative)) if each.type == codes.SOA else each
+            for each in reply.authority
+        ]
+        return _within("denial", denial, reply.changed(authority=authority))
+    if reply.rcode == codes.NOERROR and _answers(reply.answer, qtype):
+        return _within("success", success, reply)
+    return Retained("denial", 0, reply)
 
 
 def _answers(answer: Sequence[RRset], qtype: int) -> bool:
@@ -65,23 +72,13 @@ def _negative_ttl(soa: RRset) -> int:
     return min(soa.ttl, minimum)
 
 
-def _all(reply: Reply) -> list[RRset]:
-    return [*reply.answer, *reply.authority, *reply.additional]
-
-
-def _within(kind: Kind, bounds: Bounds, reply: Reply, least: int) -> Retained:
-    if not least:
-        return Retained(kind, 0, reply)
-
-    def bounded(ttl: int) -> int:
-        return min(max(ttl, bounds.shortest), bounds.longest)
-
-    def sets(section: list[RRset]) -> list[RRset]:
-        return [each._replace(ttl=bounded(each.ttl)) for each in section]
-
-    changed = reply.changed(
-        answer=sets(reply.answer),
-        authority=sets(reply.authority),
-        additional=sets(reply.additional),
-    )
-    return Retained(kind, bounded(least), changed)
+def _within(kind: Kind, bounds: Bounds, reply: Reply) -> Retained:
+    ttls = [each.ttl for each in (*reply.answer, *reply.authority, *reply.additional)]
+    least = min(ttls)
+    if least and (least < bounds.shortest or max(ttls) > bounds.longest):
+        reply = reply.changed(
+            answer=bounds.within(reply.answer),
+            authority=bounds.within(reply.authority),
+            additional=bounds.within(reply.additional),
+        )
+    return Retained(kind, bounds.of(least) if least else 0, reply)

@@ -165,8 +165,7 @@ class Responder:
         if form is None or form[-1] != HEADER + len(query.question) or query.qclass != CLASS_IN:
             return
         question = query.name + query.question[-4:]
-        head = heading(query.flags, question, rendered, opt)
-        kept = Kept(head + rendered.head, self._repeated(block, reply, tally))
+        kept = Kept(heading(query.flags, question, rendered, opt) + rendered.head, tally)
         if rendered.width:
             kept.rotate(rendered.ring, rendered.width, rendered.window, rendered.tail + opt)
         else:
@@ -185,14 +184,6 @@ class Responder:
             self.answers.keep_denial(form, kept, denial)
         else:
             self.answers.keep(form, kept, reply.reads)
-
-    def _repeated(self, block: Block, reply: Reply, tally: Tally) -> Tally:
-        """What counts an answer from now on: what a cache did not have, it has now."""
-        use = reply.cache
-        if use is None or not use.repeated or not block.metrics:
-            return tally
-        labels = tally.labels._replace(cache=CacheUse(use.repeated, use.zones))
-        return self._traffic.tally(labels)
 
     def _tally(
         self,

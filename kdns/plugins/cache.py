@@ -16,7 +16,7 @@ from kdns.dns import codes
 from kdns.dns.names import ROOT, suffixes, to_text
 from kdns.dns.query import AD, Query
 from kdns.dns.reply import CacheUse, Reply
-from kdns.forwarding.cache import Cache, Found, Half, Settings, Stale, key_of
+from kdns.forwarding.cache import Cache, Found, Half, Settings, Stale, Taken, key_of
 from kdns.plugins.cache_options import read
 from kdns.plugins.plugin import Answer, Handler, then
 from kdns.plugins.site import Facilities, Site, only
@@ -95,7 +95,6 @@ class Cached:
         self._zones = zones
         self._facilities = facilities
         self._miss = CacheUse("miss", zones.label)
-        self._kept = {half: self._miss._replace(repeated=half) for half in _HALVES}
         self._hit = {
             (half, stale): CacheUse(half, zones.label, stale)
             for half in _HALVES
@@ -114,7 +113,7 @@ class Cached:
             answer = next_(query.flagged(AD, query.client))
             at_once = isinstance(answer, Reply)
             return then(
-                answer, lambda reply: _for(query, self._taken(key, query, reply, at_once)[0])
+                answer, lambda reply: _for(query, self._taken(key, query, reply, at_once).reply)
             )
         if not found.due:
             return self._given(query, found)
@@ -132,19 +131,19 @@ class Cached:
         found.reply.cache = self._hit[found.half, found.stale]
         return _for(query, found.reply)
 
-    def _taken(self, key: bytes, query: Query, reply: Reply, at_once: bool) -> tuple[Reply, bool]:
-        """A reply that is kept, if it may be, and whether it is the present truth.
+    def _taken(self, key: bytes, query: Query, reply: Reply, at_once: bool) -> Taken:
+        """A reply that is kept, if it may be.
 
         What was made from records is not an upstream's, and is nobody's to keep. Nor is a failure
         that was there at once: nobody was asked, as over `max_concurrent`.
         """
         if reply.lifetime is None or reply.authoritative:
-            return reply, True
+            return Taken(reply, stands=True)
         if at_once and reply.rcode not in (codes.NOERROR, codes.NXDOMAIN):
-            return reply, False
-        kept = self.cache.keep(key, query, reply, self._now())
-        use = self._miss if kept.half is None else self._kept[kept.half]
-        return kept.reply.changed(cache=use), kept.stands
+            return Taken(reply, stands=False)
+        taken = self.cache.take(key, query, reply, self._now())
+        taken.reply.cache = self._miss
+        return taken
 
     async def _verified(
         self, key: bytes, query: Query, found: Found, next_: Handler, stale: Stale
@@ -181,8 +180,8 @@ class Cached:
             answer = next_(query)
             at_once = isinstance(answer, Reply)
             reply = answer if isinstance(answer, Reply) else await answer
-            reply, stands = self._taken(key, query, reply, at_once)
-            fresh = reply if stands else None
+            taken = self._taken(key, query, reply, at_once)
+            fresh = taken.reply if taken.stands else None
         finally:
             if fresh is None:
                 self.cache.put_off(key, self._now())
