@@ -21,8 +21,8 @@ class Question(NamedTuple):
     """What upstreams are asked, and all of a client's query that they get to see.
 
     Client cookies, client subnet and other options stay behind (RFC 7873 §5, RFC 7871 §11.1).
-    `section` is the question as asked, `flags` its RD, CD and AD; equal questions in lower case are
-    one question, whoever asks.
+    `section` is the question, `flags` its RD, CD and AD; equal questions in lower case are one
+    question, whoever asks.
     """
 
     section: bytes
@@ -31,9 +31,10 @@ class Question(NamedTuple):
 
     @classmethod
     def of(cls, query: Query) -> Question:
-        """The question of a client's query."""
+        """The question of a client's query, in lower case: some servers do not echo another."""
         edns = query.edns
-        return cls(query.question, query.flags & (RD | CD | _AD), bool(edns and edns.dnssec_ok))
+        section = query.name + query.question[-4:]
+        return cls(section, query.flags & (RD | CD | _AD), bool(edns and edns.dnssec_ok))
 
     @property
     def key(self) -> tuple[bytes, int, bool]:
