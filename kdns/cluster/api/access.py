@@ -104,10 +104,7 @@ class FileAccess:
     def _make(self, content: tuple[bytes | None, ...]) -> Credentials:
         authorization = ""
         if content[0] is not None:
-            token = content[0].decode("ascii").strip()
-            if not token.isprintable() or not token:
-                raise ValueError(f"{self._files.token} holds no token")
-            authorization = f"Bearer {token}"
+            authorization = bearer(content[0], str(self._files.token))
         tls = None
         if self._url.startswith("https://"):
             tls = tls_context(self._files.ca, self._files.certificate, self._files.key)
@@ -150,6 +147,17 @@ def tls_context(
     if certificate is not None:
         context.load_cert_chain(certificate, key)
     return context
+
+
+def bearer(token: bytes, where: str) -> str:
+    """The value of the header with a token; a newline at its end is none of it. Raises ValueError.
+
+    `where` it was found, for the message.
+    """
+    text = token.decode("ascii").strip()
+    if not text.isprintable() or not text:
+        raise ValueError(f"{where} holds no token")
+    return f"Bearer {text}"
 
 
 def reason(error: Exception) -> str:

@@ -118,7 +118,8 @@ class Kubeconfig:
         return credentials(
             settings.host,
             Tls(ca, certificate, key, settings.verify_ssl),
-            authorization,
+            # What a plugin prints may end in a newline, which no header may contain.
+            authorization.strip(),
             settings.tls_server_name,
             settings.proxy,
         ), (expiry.timestamp() - EXPIRY_MARGIN if expiry is not None else float("inf"))

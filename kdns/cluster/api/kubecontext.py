@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec import Struct, field
 
-from kdns.cluster.api.access import AccessError, Credentials, reason, tls_context
+from kdns.cluster.api.access import AccessError, Credentials, bearer, reason, tls_context
 from kdns.cluster.api.failures import UNDECODABLE
 
 T = TypeVar("T")
@@ -130,9 +130,10 @@ class Context:
     def _authorization(self) -> str:
         user = self._user
         if user.token_file:
-            return f"Bearer {(self._folder / user.token_file).read_text()}"
+            path = self._folder / user.token_file
+            return bearer(path.read_bytes(), str(path))
         if user.token:
-            return f"Bearer {user.token}"
+            return bearer(user.token.encode(), "`token`")
         if user.username and user.password:
             return f"Basic {b64encode(f'{user.username}:{user.password}'.encode()).decode()}"
         return ""
@@ -171,8 +172,7 @@ def credentials(
     context = None
     if server.startswith("https://"):
         context = tls_context(tls.ca, tls.certificate, tls.key, verify=tls.verify)
-    # A token file ends in a newline, which no header may contain.
-    return Credentials(server.rstrip("/"), context, authorization.strip(), server_name, proxy)
+    return Credentials(server.rstrip("/"), context, authorization, server_name, proxy)
 
 
 def _named(kind: str, name: str, known: Mapping[str, T]) -> T:

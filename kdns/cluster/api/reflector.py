@@ -214,6 +214,7 @@ class Reflector:
         self._heard = False
         async with self._client.get(self.resource.path, parameters) as body:
             self._body = body
+            opened = self._timing.clock()
             try:
                 if not self._listing:
                     self._outage.recovered(self.resource.kind)
@@ -225,6 +226,8 @@ class Reflector:
                         await self._take(some)
             finally:
                 self._body = None
+                # Where nothing happens, a good watch says nothing for a minute.
+                self._heard |= self._timing.clock() - opened >= SHORT
         if self._listing:
             raise Failure(Reason.SHORT, "the stream ended before its initial events did")
         if self._version == version and self._timing.clock() - began < SHORT:
@@ -403,7 +406,8 @@ class Reflector:
             return True
         garbled = reason in {Reason.GARBLED, Reason.UNEXPECTED}
         self._must_list |= garbled or self._internal_errors >= INTERNAL_ERRORS
-        return reason is Reason.CONNECTION and self._heard
+        heard, self._heard = self._heard, False
+        return reason is Reason.CONNECTION and heard
 
 
 def _identity(item: bytes) -> Identity | None:

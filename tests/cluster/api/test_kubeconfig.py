@@ -182,6 +182,21 @@ async def test_clusters_that_cannot_be_used(write, cluster, problem):
         await access.credentials()
 
 
+@pytest.mark.parametrize(
+    ("user", "problem"),
+    [
+        ({"tokenFile": "token"}, "token holds no token"),
+        ({"token": "a\nb"}, "`token` holds no token"),
+        ({"token": "\u00e9"}, "ascii"),
+    ],
+    ids=["empty file", "two lines", "not ASCII"],
+)
+async def test_tokens_that_are_none(write, tmp_path, user, problem):
+    (tmp_path / "token").write_text("\n")
+    with pytest.raises(AccessError, match=problem):
+        await Kubeconfig(write(user)).credentials()
+
+
 async def test_contexts(write):
     path = write({"token": "current"})
     config = yaml.safe_load(path.read_text())

@@ -301,6 +301,7 @@ async def test_down_for_long_backs_off_and_watches_on(api, services, watched, ti
     await api.close()
     await services.until(lambda: len(time.slept) >= 10)
     assert time.slept[:10] == [0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30, 30, 30]
+    assert stats(services).errors == {"connection": len(time.slept) + 1}
     await api.open()
     again = await api.asked_again(10)
     await again.stream(say.modified("a", 11))
@@ -319,6 +320,20 @@ async def test_connection_lost_is_made_again_at_once(api, services, watched, say
     assert again.query["resourceVersion"] == "12"
     assert time.slept == []
     assert stats(services).errors == {"connection": 1}
+
+
+async def test_quiet_watch_that_is_lost_is_made_again_at_once(api, services, watched, time):
+    watched.cut()
+    quiet = await api.asked_again(10)
+    await quiet.begin()
+    answered = ("200", "GET", f"127.0.0.1:{api.port}")
+    await services.until(lambda: services.feed.stats.requests.total[answered] == 3)
+    time.now += 40
+    quiet.cut()
+    again = await api.asked_again(10)
+
+    assert again.query["watch"] == "1"
+    assert time.slept == []
 
 
 async def test_half_a_line_is_no_line(api, services, watched, say, time):
