@@ -50,6 +50,8 @@ def cookie(length: int, byte: bytes = b"c") -> bytes:
             WITH_OPT + OPT + b"\0\x10" + cookie(8)[2:] + b"\xfd\xe9\0\0",
             False,
         ),
+        "options counted and not there": (WITH_OPT + OPT + b"\0\x0c", False),
+        "a cookie cut short": (WITH_OPT + OPT + cookie(8)[:-1], False),
         "OPT counted and not there": (WITH_OPT, False),
         "OPT there and not counted": (PLAIN + OPT + b"\0\0", False),
     }.values(),
