@@ -95,8 +95,8 @@ class Found(NamedTuple):
 class Taken(NamedTuple):
     """What became of an upstream's reply.
 
-    `reply` is a copy for the one who asked, with TTLs as they are from now on where it is kept.
-    `stands`: it is the present truth, and not a failure to tell it.
+    `reply` has its TTLs as they are from now on, where it is kept. `stands`: it is the present
+    truth, and not a failure to tell it.
     """
 
     reply: Reply
@@ -152,7 +152,7 @@ class Cache:
         found = retained(reply, query.qtype, settings.success, settings.denial, settings.error)
         if found.kind == "error":
             self._keep_error(key, query.name, found, now)
-            return Taken(reply.changed(), stands=False)
+            return Taken(reply, stands=False)
         positive = found.kind == "success"
         entries, other = self.success, self.denial
         plain = settings.plain_success
@@ -169,7 +169,7 @@ class Cache:
             other.drop(key)
         else:
             self._put_off(other, key, now)
-        return Taken((found.reply if kept else reply).changed(), stands)
+        return Taken(found.reply if kept else reply, stands)
 
     def put_off(self, key: bytes, now: int) -> None:
         """A refresh of what is here failed: there is none for a while."""

@@ -92,7 +92,8 @@ def _without(name: bytes, section: list[RRset]) -> list[RRset]:
 class Entries:
     """Packed entries by key, bounded in number and in bytes; the oldest make room.
 
-    A plain dict of bytes: what `cachetools` keeps besides would take more than the entries do.
+    A plain dict of bytes: the order and the sizes that cachetools keeps besides would nearly double
+    what an entry takes, for one bound alone.
     """
 
     def __init__(self, capacity: int, max_bytes: int, evictions: Count) -> None:

@@ -142,7 +142,7 @@ class Cached:
         if at_once and reply.rcode not in (codes.NOERROR, codes.NXDOMAIN):
             return Taken(reply, stands=False)
         taken = self.cache.take(key, query, reply, self._now())
-        taken.reply.cache = self._miss
+        taken.reply.cache = self._miss  # without a copy: it is for this asker alone
         return taken
 
     async def _verified(
