@@ -88,6 +88,7 @@ class Server:
         self._series = SeriesRegistry()
         self._chores = Chores()
         self._forwarders = Forwarders(self._series, loop, time.perf_counter)
+        self._forwarded: Collection[Options] = ()
         self._clusters = Clusters(open_feed, self._frontends.forget, time.perf_counter)
         self._team: Team | None = None
         self._whole: Sum | None = None
@@ -195,6 +196,7 @@ class Server:
         with ExitStack() as undo:
             try:
                 wanted = plan(corefile, self._folder, facilities)
+                await asyncio.gather(*(check() for check in wanted.requests.checks))
                 team = self._team_for(wanted)
                 own = wanted.routers if team is None else {}
                 by_place, ready = pages(wanted, self._scrape)
@@ -208,16 +210,17 @@ class Server:
                     await team.prepare(self._setting(corefile, wanted, facilities.used))
             except BaseException:
                 await self._clusters.retire(self._clusters.sources() - known)
+                self._forwarders.keep(self._forwarded)
                 raise
             undo.pop_all()
         if team is not None:
             await team.commit()
-            forwarded: Collection[Options] = ()
+            self._forwarded = ()
         else:
-            forwarded = facilities.forwarded
+            self._forwarded = facilities.forwarded
             await self._forwarders.start()
         await self._frontends.serve(own, sockets)
-        self._forwarders.keep(forwarded)
+        self._forwarders.keep(self._forwarded)
         if team is None and self._team is not None:
             await self._team.close()
         for page in ready:

@@ -10,6 +10,7 @@ from kdns.plugins import (
     cache,
     endpoints,
     errors,
+    forward,
     hosts,
     k8s_external,
     kubernetes,
@@ -42,6 +43,7 @@ ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("loop", loop.setup),
     # In front of upstreams and of nothing else: what has records is never answered from a cache.
     ("cache", cache.setup),
+    ("forward", forward.setup),
     ("whoami", whoami.setup),
 )
 """Directives and how each is set up, in the order of CoreDNS's plugin.cfg; a name that is here

@@ -144,6 +144,9 @@ class Readiness(NamedTuple):
 Chore = Callable[[], Coroutine[Any, Any, None]]
 """Work that goes on for as long as a Corefile is served: cancelled when it is replaced."""
 
+Check = Callable[[], Awaitable[None]]
+"""What only a running process can tell of a Corefile, before it is served: raises CorefileError."""
+
 
 @dataclass
 class Requests:
@@ -157,6 +160,8 @@ class Requests:
     chores: list[Chore] = field(default_factory=list)
     gauges: list[Callable[[], None]] = field(default_factory=list)
     """Called before a scrape, to set gauges to what is so now."""
+
+    checks: list[Check] = field(default_factory=list)
 
 
 class Cluster(NamedTuple):
