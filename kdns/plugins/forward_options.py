@@ -157,9 +157,12 @@ def _target(token: Token, tls: Tls, folder: Path) -> Target | ResolvFile:
     ip = resolv.address(f"{host}%{name}" if name and way == "dns" and ":" in host else host)
     if not ip and way == "dns" and _is_file(folder, written):
         return ResolvFile(folder / written)
-    named = _is_name(host) and (not name or _is_name(name) or resolv.address(name) != "")
-    good_path = not slash or _PATH.fullmatch(slash + path)
-    if not (named or ip) or not good_path or not _is_port(port):
+    if (
+        not (ip or _is_name(host))
+        or not (way == "dns" or not name or _is_name(name) or resolv.address(name))
+        or not (not slash or _PATH.fullmatch(slash + path))
+        or not _is_port(port)
+    ):
         raise CorefileError(f"{token.shown} is no upstream: {_FORMS}", token.position)
     if name and way == "tls" and tls.server_name:
         raise CorefileError(
@@ -190,7 +193,7 @@ def _split(place: str) -> tuple[str, str, str]:
     host, percent, name = place.partition("%")
     if percent:
         name, colon, port = name.partition(":")
-        return host, name, port or ("-" if colon or not name else "")
+        return host, name, "-" if not name or (colon and not port) else port
     if host.count(":") == 1:
         host, _, port = host.partition(":")
         return host, "", port or "-"
@@ -300,7 +303,7 @@ def _domain(token: Token | None, behind: Token) -> bytes:
 def _resolvers(properties: Properties) -> tuple[str, ...]:
     """The last line of them, as in CoreDNS."""
     resolvers: tuple[str, ...] = ()
-    for tokens in properties.each("resolver", "IP[:PORT]..."):
+    for tokens in properties.each("resolver", "IP..."):
         resolvers = tuple(map(_resolver, tokens))
     return resolvers
 
