@@ -22,7 +22,7 @@ class Channel:
     """One end of a socket pair: whole messages, in order, both ways.
 
     `waiting` is how many bytes of messages wait for the other side to take them; `moved` grows with
-    everything that it takes or says.
+    everything that it says.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -64,7 +64,7 @@ class Channel:
         return message
 
     async def flush(self) -> None:
-        """Wait until all messages are on their way. Raises ChannelClosed."""
+        """Wait until all messages are with the system. Raises ChannelClosed."""
         while self._outbox:
             if self._pump.done():
                 raise ChannelClosed
@@ -72,12 +72,15 @@ class Channel:
             emptied = asyncio.create_task(self._emptied.wait())
             await asyncio.wait((emptied, self._pump), return_when=asyncio.FIRST_COMPLETED)
             emptied.cancel()
+        transport = self._writer.transport
+        while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
 
     async def close(self) -> None:
         """Close this end; messages that wait are lost."""
         self._pump.cancel()
         await asyncio.gather(self._pump, return_exceptions=True)
-        self._writer.close()
+        self._writer.transport.abort()
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
@@ -100,4 +103,3 @@ class Channel:
     async def _put(self, message: bytes) -> None:
         self._writer.write(_LENGTH.pack(len(message)) + message)
         await self._writer.drain()
-        self.moved += 1

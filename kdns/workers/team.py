@@ -88,10 +88,12 @@ class Team:
         store: Callable[[Source], Store],
         clock: Callable[[], float],
         start: Callable[[int], Awaitable[Member]] = Member.start,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._clock = clock
         self._start = start
+        self._sleep = sleep
         self._past = _Past()
         self._ports = Ports()
         self._held: dict[Endpoint, list[Pair]] = {}
@@ -291,7 +293,7 @@ class Team:
         """Replace workers that are gone, for as long as this is not cancelled."""
         while True:
             await self._missing.wait()
-            await asyncio.sleep(self._delay())
+            await self._sleep(self._delay())
             async with self._changing:
                 self._missing.clear()
                 if self._setting is not None:
@@ -339,7 +341,7 @@ class Team:
     async def _count(self) -> None:
         """Ask now and then what was counted, so that little of it is lost with a worker."""
         while True:
-            await asyncio.sleep(_COUNT_EVERY)
+            await self._sleep(_COUNT_EVERY)
             await self._ask(self._serving.values())
 
     async def _ask(self, members: Iterable[Member]) -> int:
