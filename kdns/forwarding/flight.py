@@ -9,6 +9,7 @@ from kdns.dns import codes
 from kdns.dns.reply import Reply
 from kdns.dns.response import read
 from kdns.forwarding.exchange import Lost, Pending, Question
+from kdns.forwarding.proxy_metrics import PROXY
 from kdns.forwarding.upstream import Upstream, Way
 
 if TYPE_CHECKING:
@@ -201,6 +202,7 @@ class Flight:
 
     def _finish(self, reply: Reply) -> None:
         self.done = True
+        reply.plugin = PROXY
         for attempt in self.attempts:
             if attempt.pending is not None:
                 attempt.pending.give_up()
@@ -221,4 +223,5 @@ def unreachable(why: str) -> Reply:
         extended_error=(codes.EDE_UNREACHABLE, why),
         lifetime=0,
         failure=why,
+        plugin=PROXY,
     )

@@ -20,6 +20,7 @@ from kdns.forwarding.proxy_metrics import (
     BROKEN,
     COALESCED,
     HEDGES,
+    PROXY,
     REJECTED,
     RETRIES,
     UNASKED,
@@ -220,7 +221,7 @@ class Forwarder:
         if limit and waiting >= limit:
             self._rejected.value += 1
             why = f"max_concurrent: {limit} queries wait for upstreams"
-            return refusal().changed(lifetime=0, failure=why)
+            return refusal().changed(lifetime=0, failure=why, plugin=PROXY)
         if self._down:
             self._broken.value += 1
         if self._mute and (waiting >= TRIALS or not self._best or self._failfast()):

@@ -8,7 +8,7 @@ from kdns.telemetry.histogram import DURATION
 from kdns.telemetry.series import Family, HistogramFamily
 
 PROXY: Final = "forward"
-"""Value of the label `proxy_name`."""
+"""Value of the label `proxy_name`, and of `plugin` for what a forwarder answers."""
 
 DURATIONS: Final = HistogramFamily(
     "coredns_proxy_request_duration_seconds",
