@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 import ssl
@@ -68,6 +69,8 @@ async def connect(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     )
     family, _, _, _, address = found[0]
+    if source and (":" in source) != (family == socket.AF_INET6):
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
     sock = new_socket(family)
     try:
         if source:
@@ -82,7 +85,9 @@ async def connect(
 def lost(error: BaseException, name: str) -> Lost:
     """Why a connection was not made, for a log; `name` is what the certificate had to say."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Lost(f"certificate is not valid for {name} ({error.verify_message.rstrip('.')})")
+        return Lost(
+            f"certificate is not valid for {name} ({error.verify_message.partition(',')[0]})"
+        )
     if isinstance(error, ssl.SSLError):
         return Lost(f"TLS failed ({(error.reason or str(error)).replace('_', ' ').lower()})")
     if isinstance(error, TimeoutError):

@@ -395,6 +395,12 @@ async def test_nobody_accepts(make: MakeLine) -> None:
             "cannot assign requested address",
             id="from an address that is not here",
         ),
+        pytest.param(
+            LOCAL,
+            {"source_address": "::1"},
+            "address family not supported by protocol",
+            id="from IPv6 to IPv4",
+        ),
     ],
 )
 async def test_no_way_there(
