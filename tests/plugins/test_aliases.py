@@ -10,7 +10,16 @@ import dns.message
 import pytest
 
 from kdns.cluster.feed import Delete, Synced, Upsert
-from kdns.cluster.objects import Metadata, Namespace, Service, ServicePort, ServiceSpec
+from kdns.cluster.objects import (
+    Ingress,
+    LoadBalancerStatus,
+    Metadata,
+    Namespace,
+    Service,
+    ServicePort,
+    ServiceSpec,
+    ServiceStatus,
+)
 from kdns.dns import codes
 from kdns.dns.names import from_text
 from kdns.dns.query import Client
@@ -152,6 +161,37 @@ async def test_an_answer_that_is_waited_for(query) -> None:
 
     reply = await completed(query("db.default.svc.cluster.local."), own(), lambda _: later())
     assert reply.answer[1:] == [ADDRESS]
+
+
+BALANCED = """
+example.net {
+    k8s_external
+    kubernetes cluster.local { manifests one
+    }
+}
+org {
+    hosts /nonexistent {
+        192.0.2.7 lb.example.org
+    }
+}
+"""
+
+
+def test_a_load_balancer_with_a_name(planned) -> None:
+    made = planned(BALANCED)
+    made.store.apply(Upsert(Namespace(Metadata("a"))))
+    spec = ServiceSpec(type="LoadBalancer", cluster_ip="10.0.0.1", ports=[ServicePort(80, "http")])
+    status = ServiceStatus(LoadBalancerStatus([Ingress(hostname="lb.example.org")]))
+    made.store.apply(Upsert(Service(Metadata("db", "a"), spec, status)))
+    made.store.apply(Synced())
+    (router, *_) = made.plan.routers.values()
+    assert [each.type for each in made.reply("db.a.example.net.", router=router).answer] == [
+        codes.CNAME,
+        codes.A,
+    ]
+    reply = made.reply("db.a.example.net.", router=router)
+    assert (reply.plugin, reply.lifetime, reply.rcode) == ("k8s_external", None, codes.NOERROR)
+    assert made.reply("db.a.example.net.", "AAAA", router=router).answer == reply.answer[:1]
 
 
 # Two clusters, and a block that knows all else, in one server.

@@ -11,6 +11,8 @@ import pytest
 
 from bench.peers import coredns
 from bench.peers.apiserver import ApiServer
+from tests.upstream.messages import answer
+from tests.upstream.scripted import Upstreams, sends
 from tests.wire.cluster import MemoryFeed, decoded, external, objects
 from tests.wire.exchange import TIMEOUT, answer_of
 from tests.wire.servers import kdns, sourced
@@ -111,6 +113,77 @@ def test_rcode(ports, name, rcode, soa, error) -> None:
     assert [record.owner for record in ours.authority] == soa
     assert [option.code for option in replies[1].options] == error
     assert theirs.authority == frozenset()
+
+
+FORWARDING = """\
+. {{
+    bind 127.0.0.1 ::1
+    ready {{$READY}}
+    kubernetes cluster.local {{
+        {{$SOURCE}}
+    }}
+    forward . {upstream}
+    cache 30
+}}
+"""
+
+SOA = "example.net. 60 SOA ns.example.net. host.example.net. 1 2 3 4 60"
+
+
+@pytest.fixture(scope="module")
+def forwarding():
+    """(CoreDNS, kdns) that forward to one upstream."""
+    with Upstreams() as upstreams:
+        upstream = upstreams.open()
+        upstream.script("www.example.com.", sends(answer("@ 60 A 192.0.2.80")), type="A")
+        alias = answer("@ 60 CNAME a.example.net.", "a.example.net. 60 A 192.0.2.81")
+        upstream.script("v4.example.com.", sends(alias), type="A")
+        upstream.script("example.net.", sends(answer(rcode="NXDOMAIN", authority=[SOA])))
+        upstream.script("www.elsewhere.test.", sends(answer(rcode="SERVFAIL")))
+        text = FORWARDING.format(upstream=upstream.address)
+        with (
+            ApiServer(OBJECTS) as api,
+            coredns.CoreDNS(sourced(text, f"endpoint {api.url}")) as server,
+            kdns(text, MemoryFeed(decoded(OBJECTS))) as port,
+        ):
+            yield server.port, port
+
+
+@pytest.mark.parametrize(("name", "records"), [("outside", 2), ("chain-outside", 3), ("v4", 3)])
+def test_what_upstream_knows(forwarding, name, records) -> None:
+    """TTLs aside, as both count down: kdns those of upstream, CoreDNS all in its cache."""
+    for tcp in (False, False, True):
+        theirs, ours = map(answer_of, ask(forwarding, name, "A", tcp=tcp))
+        data = [{each[:2] + each[3:] for each in answer.answer} for answer in (theirs, ours)]
+        assert data[0] == data[1]
+        assert len(data[1]) == records
+        assert (theirs.rcode, ours.rcode) == ("NOERROR", "NOERROR")
+        own = {each.ttl for each in ours.answer if each.owner.endswith(".cluster.local.")}
+        assert own == {5}
+
+
+@pytest.mark.parametrize(
+    ("name", "rcode", "errors"),
+    [
+        ("outside-dot", "NXDOMAIN", ([], [])),
+        (
+            "elsewhere",
+            "SERVFAIL",
+            ([dns.edns.EDECode.OTHER], [dns.edns.EDECode.CACHED_ERROR]),
+        ),
+    ],
+)
+def test_what_upstream_does_not_know(forwarding, name, rcode, errors) -> None:
+    """ALIAS_RCODE, with an upstream behind the alias."""
+    for error in errors:
+        replies = ask(forwarding, name, "A")
+        theirs, ours = map(answer_of, replies)
+        assert {each[:2] + each[3:] for each in theirs.answer} == {
+            each[:2] + each[3:] for each in ours.answer
+        }
+        assert (theirs.rcode, ours.rcode) == ("NOERROR", rcode)
+        assert [each.owner for each in ours.authority] == ["example.net."] * (rcode == "NXDOMAIN")
+        assert [option.code for option in replies[1].options] == error
 
 
 def test_without_recursion(ports) -> None:
