@@ -18,6 +18,7 @@ from kdns.check import findings
 from kdns.cluster.feed import Synced, Upsert
 from kdns.cluster.objects import Metadata, Namespace, Service, ServicePort, ServiceSpec
 from kdns.corefile import parser
+from kdns.forwarding import roster
 from kdns.plugins import loop as loop_plugin
 from kdns.server import Server
 from tests.upstream.messages import answer
@@ -221,6 +222,50 @@ async def test_an_upstream_that_is_the_server_itself(serve, ports, caplog) -> No
     assert said(await ask(port, AWAY)) == ("SERVFAIL", ["www.example.org."])
     (line,) = (record.getMessage() for record in caplog.records if record.name == "plugin/loop")
     assert line.startswith(f"forward . {itself} leads back to this server by {itself}, which is")
+
+
+RESOLVED = """
+.:53 {{
+    bind 127.0.0.53
+    prometheus 127.0.0.1:{prometheus}
+    kubernetes cluster.local
+    forward . {resolv}
+    loop
+}}
+"""
+
+
+async def test_a_resolv_conf_that_names_the_server_itself(
+    serve, ports, tmp_path, caplog, monkeypatch
+) -> None:
+    """And is mended while it runs: cluster names are answered all the time."""
+    here = "127.0.0.53"
+    try:
+        socket.create_server((here, 53)).close()
+    except OSError as error:
+        pytest.skip(f"port 53 of {here} cannot be had here: {error}")
+    monkeypatch.setattr(loop_plugin, "_TURN", 0.05)
+    monkeypatch.setattr(roster, "FILES_EVERY", 0.05)
+    prometheus = ports[0]
+    resolv = tmp_path / "resolv.conf"
+    resolv.write_text(f"search example.org\nnameserver {here}\noptions edns0\n")
+    await serve(RESOLVED.format(prometheus=prometheus, resolv=resolv))
+    line = f'kdns_loop_upstreams{{to="{here}:53"}} 1.0'
+
+    async def put_aside():
+        return line in await metrics(prometheus)
+
+    async def called_back():
+        return line not in await metrics(prometheus)
+
+    await until(put_aside)
+    assert said(await ask(53, "www.example.org.", host=here)) == ("SERVFAIL", [])
+    assert said(await ask(53, WEB, host=here)) == ("NOERROR", ["10.96.0.1"])
+    (text,) = (record.getMessage() for record in caplog.records if record.name == "plugin/loop")
+    assert text.startswith(f"forward . {resolv} leads back to this server by {here}:53, which is")
+    resolv.write_text("nameserver 127.0.0.54\n")
+    await until(called_back)
+    assert said(await ask(53, WEB, host=here)) == ("NOERROR", ["10.96.0.1"])
 
 
 async def test_an_upstream_that_asks_back(serve, ports, upstream, upstreams, monkeypatch) -> None:
