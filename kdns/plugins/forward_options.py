@@ -187,7 +187,7 @@ def _split(place: str) -> tuple[str, str, str]:
     if place.startswith("["):
         inside, bracket, behind = place[1:].partition("]")
         host, _, name = inside.partition("%")
-        if not bracket or ":" not in host or (behind and not behind.startswith(":")):
+        if not bracket or (behind and not behind.startswith(":")):
             return host, name, "-"
         return host, name, behind[1:] or ("-" if behind else "")
     host, percent, name = place.partition("%")
