@@ -13,12 +13,16 @@ from bench.servers import CACHED, COREDNS, KDNS
 
 if TYPE_CHECKING:
     from bench.change import Churn, Delays
+    from bench.torture import Kept, Torture
+
+KEEPS_RATE = 0.9
+"""Part of its rate that kdns has to keep under torture."""
+
+KEPT_MIB = 60
+"""What a hundred thousand names in its cache may take."""
 
 SATURATED = 0.95
 """Part of a core above which a server, not the load, set the rate."""
-
-DISTURBED = 0.05
-"""Part of the server's core, in the median round, that others may have in a run worth quoting."""
 
 DISTURBED = 0.05
 """Part of the server's core, in the median round, that others may have in a run worth quoting."""
@@ -46,6 +50,8 @@ class Results:
     memory: dict[str, Memory] = field(default_factory=dict)
     delays: dict[str, Delays] = field(default_factory=dict)
     churn: dict[str, Churn] = field(default_factory=dict)
+    torture: dict[str, Torture] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(default_factory=dict)
 
     def summaries(self) -> dict[tuple[str, str], Summary]:
         """By scenario and server name."""
@@ -66,6 +72,8 @@ class Results:
             "memory_bytes": {name: found._asdict() for name, found in self.memory.items()},
             "change_ms": {name: found._asdict() for name, found in self.delays.items()},
             "churn_us": {name: found._asdict() for name, found in self.churn.items()},
+            "torture": {name: found._asdict() for name, found in self.torture.items()},
+            "kept_bytes": {name: found._asdict() for name, found in self.kept.items()},
             "left_out": self.left_out,
             "failures": self.failures,
         }
@@ -104,6 +112,8 @@ def tables(results: Results) -> str:
         by_scenario("Latency at the paced rate, µs: median / 99 % / longest", _latency),
         _memory(results),
         _changes(results),
+        _torture(results),
+        _kept(results),
     ]
     wrong = [
         f"{scenario}, {server}: {count} of the sampled replies: {what}"
@@ -225,3 +235,50 @@ def _changes(results: Results) -> str:
         ],
     )
     return "\n\n".join(filter(None, [one, many]))
+
+
+def _torture(results: Results) -> str:
+    rows = []
+    for name, one in results.torture.items():
+        part = one.rate / one.rate_at_rest
+        goal = f"{KEEPS_RATE:.0%} {'met' if part >= KEEPS_RATE else 'missed'}"
+        rows.append(
+            [
+                name,
+                f"{one.rate_at_rest / 1000:.1f}",
+                f"{one.rate / 1000:.1f}",
+                f"{part:.0%}",
+                f"{one.p99_at_rest:.0f}",
+                f"{one.p99:.0f}",
+                f"{one.names:.0f}",
+                f"{(one.after - one.before) / _MIB:+.1f}",
+                goal if name == KDNS else "",
+            ]
+        )
+    return table(
+        "Answers from the cluster while names outside go to a dead upstream",
+        ["", "1,000/s at rest", "then", "kept", "99 % µs", "then", "names/s", "MiB", "kdns's goal"],
+        rows,
+    )
+
+
+def _kept(results: Results) -> str:
+    rows = []
+    for name, one in results.kept.items():
+        more = one.more / _MIB
+        goal = f"{KEPT_MIB} {'met' if more <= KEPT_MIB else 'missed'}"
+        rows.append(
+            [
+                name,
+                f"{one.empty / _MIB:.1f}",
+                f"{one.full / _MIB:.1f}",
+                f"{one.names}",
+                f"{more:.1f}",
+                goal if name == KDNS else "",
+            ]
+        )
+    return table(
+        "Memory of names kept, MiB",
+        ["", "empty", "full", "names", "100,000 take", "kdns's goal"],
+        rows,
+    )

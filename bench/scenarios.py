@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from bench import zone
+from bench import outside, zone
 from bench.datagrams import RANDOM_LABEL, Vary
 from bench.dataset import ZONE
 from bench.dnsperf import Dnsperf
@@ -35,7 +35,9 @@ class Scenario(NamedTuple):
     """`goal` is how many times less CPU a query kdns has to take than CoreDNS, or None;
     `goal_cached` the same against CoreDNS with its cache.
 
-    `whole` asks over TCP where a server truncates its UDP reply, as a client would.
+    `whole` asks over TCP where a server truncates its UDP reply, as a client would. `outside` asks
+    for names outside the cluster, for which there has to be an upstream; `passes` over all queries
+    are made before anything is measured, so that a cache has what it keeps.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Scenario(NamedTuple):
     window: int = WINDOW
     whole: bool = False
     goal_cached: float | None = None
+    outside: bool = False
+    passes: int = 0
 
     def load(self, port: int, queries: Sequence[Query], chance: random.Random) -> tuple[Load, str]:
         """The load at a server, and what carries it: "UDP" or "TCP"."""
@@ -125,6 +129,35 @@ def _srv(dataset: Dataset, _chance: random.Random) -> list[Query]:
     )
 
 
+def _forwarded(_dataset: Dataset, chance: random.Random) -> list[Query]:
+    """A and AAAA of a thousand names, half of the queries with EDNS."""
+    queries = [
+        Query(outside.host(number), qtype, Expected(NOERROR, 1), edns)
+        for number in range(outside.HOSTS)
+        for qtype in (A, AAAA)
+        for edns in (0, EDNS)
+    ]
+    chance.shuffle(queries)
+    return queries
+
+
+def _missed(_dataset: Dataset, _chance: random.Random) -> list[Query]:
+    """Vary.LABEL makes each unique, so that each has to be asked upstream."""
+    return _filled([Query(outside.unique("x" * RANDOM_LABEL), A, Expected(NOERROR, 1))])
+
+
+def _walk(dataset: Dataset, chance: random.Random) -> list[Query]:
+    """What `ndots:5` makes of an outside name: three that do not exist, then itself."""
+    queries: list[Query] = []
+    while len(queries) < POOL:
+        name = outside.host(chance.randrange(EXTERNAL_NAMES))
+        namespace = chance.choice(dataset.namespaces)
+        for suffix in (f".{namespace}.svc.{ZONE}", f".svc.{ZONE}", f".{ZONE}", ""):
+            expected = Expected(NXDOMAIN, 0) if suffix else Expected(NOERROR, 1)
+            queries += (Query(name + suffix, qtype, expected) for qtype in (A, AAAA))
+    return queries
+
+
 def _filled(queries: Iterable[Query]) -> list[Query]:
     """The queries over and over, up to a whole pass."""
     return list(islice(cycle(list(queries)), POOL))
@@ -144,5 +177,8 @@ SCENARIOS = (
     Scenario("tcp", "TCP, 8 kept connections", _hits, goal=2.5, transport="tcp"),
     Scenario("tcp-pipelined", "TCP, 8 x 12 outstanding (dnsperf)", _hits, transport="dnsperf"),
     Scenario("paced", "paced, 10,000/s", _hits, goal=2.5, transport="paced"),
+    Scenario("forwarded", "forwarded, cached", _forwarded, goal=5, outside=True, passes=3),
+    Scenario("missed", "forwarded, missed", _missed, 2, vary=Vary.LABEL, outside=True),
+    Scenario("walk", "ndots:5 walk to its end", _walk, goal=8, outside=True, passes=3),
 )
 """In the order of the tables."""

@@ -48,13 +48,17 @@ class Cores(NamedTuple):
 
 @dataclass
 class Running:
-    """A started server; `feed` is None for one that reads its zone once."""
+    """A started server; `feed` is None for one that reads its zone once, `metrics` the address of
+    its metrics, "" for one without.
+    """
 
     name: str
     port: int
     process: ServerProcess
     feed: Feed | None
     _resources: ExitStack
+    metrics: str = ""
+    forwards: bool = True
 
     def stop(self) -> None:
         self._resources.close()
@@ -94,49 +98,74 @@ class ManifestsFolder:
         aside.replace(self._folder / file)
 
 
-Start = Callable[[str, "Dataset", Path, Cores], Running]
-"""Starts an executable with a dataset, its files in an empty folder. Raises NotStarted."""
+class Place(NamedTuple):
+    """Where a server runs: an empty folder for its files, its core, and the port on 127.0.0.1 that
+    it forwards to. `room` is how many names its cache is to keep, or None for what is usual."""
+
+    folder: Path
+    cores: Cores
+    upstream: int
+    room: int | None = None
+
+
+Start = Callable[[str, "Dataset", Place], Running]
+"""Starts an executable with a dataset. Raises NotStarted."""
 
 
 class Server(NamedTuple):
-    """A column of the tables. `executable` is the path that `version` and `start` take, or None."""
+    """A column of the tables. `executable` is the path that `version` and `start` take, or None.
+
+    One that does not forward is not asked for names outside the cluster.
+    """
 
     name: str
     executable: Callable[[], str | None]
     version: Callable[[str], str]
     start: Start
+    forwards: bool = True
 
 
-def _start_kdns(path: str, dataset: Dataset, folder: Path, cores: Cores) -> Running:
-    manifests = ManifestsFolder(folder, dataset)
-    corefile = kubeadm(f"manifests {manifests.path}", forward=False)
+def _start_kdns(path: str, dataset: Dataset, place: Place) -> Running:
+    manifests = ManifestsFolder(place.folder, dataset)
+    corefile = kubeadm(
+        f"manifests {manifests.path}", upstream=f"127.0.0.1:{place.upstream}", room=place.room
+    )
     with ExitStack() as resources:
         served = resources.enter_context(
-            CorefileServer(path, corefile, cores=[cores.server], ready_seconds=START_SECONDS)
+            CorefileServer(path, corefile, cores=[place.cores.server], ready_seconds=START_SECONDS)
         )
-        return Running("kdns", served.port, served.process, manifests, resources.pop_all())
+        kept = resources.pop_all()
+        return Running("kdns", served.port, served.process, manifests, kept, served.metrics)
 
 
 def _coredns(name: str, *, cached: bool) -> Start:
-    def start(path: str, dataset: Dataset, _folder: Path, cores: Cores) -> Running:
+    def start(path: str, dataset: Dataset, place: Place) -> Running:
         with ExitStack() as resources:
             api = resources.enter_context(
-                ApiServer(dataset.objects(), cores=[cores.load], nice=FEED_NICENESS)
+                ApiServer(dataset.objects(), cores=[place.cores.load], nice=FEED_NICENESS)
+            )
+            corefile = kubeadm(
+                f"endpoint {api.url}",
+                upstream=f"127.0.0.1:{place.upstream}",
+                cached=cached,
+                room=place.room,
             )
             served = resources.enter_context(
                 CorefileServer(
                     path,
-                    kubeadm(f"endpoint {api.url}", cached=cached),
-                    cores=[cores.server],
+                    corefile,
+                    cores=[place.cores.server],
                     ready_seconds=START_SECONDS,
                 )
             )
-            return Running(name, served.port, served.process, api, resources.pop_all())
+            kept = resources.pop_all()
+            return Running(name, served.port, served.process, api, kept, served.metrics)
 
     return start
 
 
-def _start_nsd(path: str, dataset: Dataset, folder: Path, cores: Cores) -> Running:
+def _start_nsd(path: str, dataset: Dataset, place: Place) -> Running:
+    folder = place.folder
     (folder / "zone").write_text("\n".join(zone.records(dataset)) + "\n")
     [port] = free_ports(1)
     config = folder / "nsd.conf"
@@ -159,10 +188,11 @@ zone:
     name: {ZONE}
     zonefile: "{folder}/zone"
 """)
-    return _start("nsd", [path, "-d", "-c", config], port, folder, cores)
+    return _start("nsd", [path, "-d", "-c", config], port, place)
 
 
-def _start_unbound(path: str, dataset: Dataset, folder: Path, cores: Cores) -> Running:
+def _start_unbound(path: str, dataset: Dataset, place: Place) -> Running:
+    folder = place.folder
     [port] = free_ports(1)
     config = folder / "unbound.conf"
     data = "\n".join(f"    local-data: '{record}'" for record in zone.records(dataset))
@@ -180,16 +210,21 @@ server:
     max-udp-size: {LARGEST_UDP}
     edns-buffer-size: {LARGEST_UDP}
     incoming-num-tcp: 64
+    do-not-query-localhost: no
     local-zone: "{ZONE}." static
 {data}
 remote-control:
     control-enable: no
+forward-zone:
+    name: "."
+    forward-addr: 127.0.0.1@{place.upstream}
 """)
-    return _start("unbound", [path, "-d", "-c", config], port, folder, cores)
+    return _start("unbound", [path, "-d", "-c", config], port, place)
 
 
-def _start_dnsmasq(path: str, dataset: Dataset, folder: Path, cores: Cores) -> Running:
+def _start_dnsmasq(path: str, dataset: Dataset, place: Place) -> Running:
     """Without ClusterIP services' endpoint names and SRV, which it looks up one by one."""
+    folder = place.folder
     hosts: list[str] = []
     srv: list[str] = []
     for service in dataset.all_services():
@@ -215,6 +250,8 @@ user={"root" if os.geteuid() == 0 else ""}
 pid-file
 addn-hosts={folder}/hosts
 local=/{ZONE}/
+server=127.0.0.1#{place.upstream}
+dns-forward-max=1000
 local-ttl={zone.TTL}
 edns-packet-max={LARGEST_UDP}
 cache-size=10000
@@ -222,13 +259,13 @@ cache-size=10000
         + "\n".join(f"srv-host={line}" for line in srv)
         + "\n"
     )
-    return _start("dnsmasq", [path, "-C", config], port, folder, cores)
+    return _start("dnsmasq", [path, "-C", config], port, place)
 
 
-def _start(name: str, argv: Iterable[str | Path], port: int, folder: Path, cores: Cores) -> Running:
+def _start(name: str, argv: Iterable[str | Path], port: int, place: Place) -> Running:
     with ExitStack() as resources:
         process = resources.enter_context(
-            ServerProcess([*argv], folder / "log", cores=[cores.server])
+            ServerProcess([*argv], place.folder / "log", cores=[place.cores.server])
         )
         process.wait_until(lambda: answers(port), START_SECONDS)
         return Running(name, port, process, None, resources.pop_all())
@@ -260,6 +297,6 @@ SERVERS = (
     Server(COREDNS, coredns.executable, coredns.version, _coredns(COREDNS, cached=False)),
     Server(CACHED, coredns.executable, coredns.version, _coredns(CACHED, cached=True)),
     Server("unbound", _on_path("unbound"), _version("-V"), _start_unbound),
-    Server("nsd", _on_path("nsd"), _version("-v"), _start_nsd),
+    Server("nsd", _on_path("nsd"), _version("-v"), _start_nsd, forwards=False),
     Server("dnsmasq", _on_path("dnsmasq"), _version("-v"), _start_dnsmasq),
 )

@@ -26,7 +26,7 @@ class Server(NamedTuple):
         """Ready, on its core. Raises NotStarted."""
         return CorefileServer(
             self.path,
-            kubeadm(f"kubeconfig {kubeconfig}", forward=self.name != KDNS),
+            kubeadm(f"kubeconfig {kubeconfig}"),
             cores=[cores.server],
             # Its bytecode is kept as where it is installed, whatever this process was told.
             environment={"PYTHONDONTWRITEBYTECODE": ""},

@@ -38,21 +38,30 @@ def version(path: str) -> str:
 
 
 def kubeadm(
-    source: str, *, reverse: bool = True, forward: bool = True, cached: bool = False
+    source: str,
+    *,
+    reverse: bool = True,
+    upstream: str = "127.0.0.1:9",
+    cached: bool = False,
+    room: int | None = None,
 ) -> str:
     """The Corefile kubeadm installs, over `source` (lines for the `kubernetes` block).
 
-    `loop` is left out and names outside the cluster go to a loopback port where nobody listens.
-    Without `forward` the plugins forward and cache are left out too. `cached` lets the cache keep
-    the cluster's zone, as Corefiles from before 2025 do. Ports come from the environment that
+    `loop` is left out and names outside the cluster go to `upstream`, where nobody listens if none
+    is given. `cached` lets the cache keep the cluster's zone, as Corefiles from before 2025 do;
+    with `room` it keeps so many names, and for an hour. Ports come from the environment that
     CorefileServer gives.
     """
-    keep = "cache 30" if cached else _CACHE_AS_KUBEADM_HAS_IT
+    keep = "" if cached else _NOT_THE_CLUSTER
+    if room is not None:
+        keep += f"\n        success {room}\n        denial {room}"
     return _KUBEADM.format(
         source=source,
         reverse=" in-addr.arpa ip6.arpa" if reverse else "",
         fallthrough="fallthrough in-addr.arpa ip6.arpa" if reverse else "",
-        forward=_FORWARD + keep if forward else "",
+        upstream=upstream,
+        ttl=30 if room is None else 3600,
+        keep=f" {{\n        {keep.strip()}\n    }}" if keep else "",
     )
 
 
@@ -70,19 +79,17 @@ _KUBEADM = """\
         ttl 30
     }}
     prometheus {{$METRICS}}
-    {forward}
+    forward . {upstream} {{
+        max_concurrent 1000
+    }}
+    cache {ttl}{keep}
     reload
     loadbalance
 }}
 """
-_FORWARD = """forward . 127.0.0.1:9 {
-        max_concurrent 1000
-    }
-    """
-_CACHE_AS_KUBEADM_HAS_IT = """cache 30 {
+_NOT_THE_CLUSTER = """\
         disable success cluster.local
-        disable denial cluster.local
-    }"""
+        disable denial cluster.local"""
 
 
 class CorefileServer:

@@ -5,6 +5,7 @@ from bench import chart
 from bench.change import Churn, Delays
 from bench.measure import Round, summary
 from bench.report import Memory, Results, table, tables, times_less
+from bench.torture import Kept, Torture
 
 
 def turn(server: str, cpu_us: float, scenario: str = "hits", **other: object) -> Round:
@@ -41,6 +42,8 @@ def results() -> Results:
     found.memory["kdns"] = Memory(40 << 20, 100 << 20, 110 << 20)
     found.delays["kdns"] = Delays(1.25, 3.0, 25)
     found.churn["kdns"] = Churn(900.0, 120.0, 4500.0, 99.8, 0, 7)
+    found.torture["kdns"] = Torture(100_000.0, 89_000.0, 50.0, 60.0, 5000.0, 50 << 20, 52 << 20)
+    found.kept["kdns"] = Kept(40 << 20, 80 << 20, 80_000)
     found.left_out.append("dnsmasq is left out")
     return found
 
@@ -72,6 +75,9 @@ def test_tables_say_what_was_found() -> None:
         "4.50",
         "1.25",
         "20% of the server's core",
+        "89%",
+        "90% missed",
+        "60 met",
     ):
         assert part in said
     [resident] = [line for line in said.splitlines() if line.startswith("full")]

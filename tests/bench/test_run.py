@@ -3,18 +3,21 @@
 import json
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from bench import __main__ as command
+from bench import outside, torture
 from bench.dataset import Size, generate
 from bench.load import NoAnswer
+from bench.outside import Upstream
 from bench.report import Results
 from bench.run import Plan, run
 from bench.scenarios import SCENARIOS
-from bench.servers import SERVERS, Cores, ManifestsFolder, Server
+from bench.servers import KDNS, SERVERS, Cores, ManifestsFolder, Place, Server
 
 DATASET = generate(Size(namespaces=3, services=100, headless=5, srv=2, endpoints=1500), seed=3)
 TWO_CORES = len(os.sched_getaffinity(0)) > 1
@@ -28,16 +31,27 @@ def cores() -> Cores:
     return Cores(*sorted(os.sched_getaffinity(0))[:2])
 
 
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    path = outside.executable()
+    if path is None:
+        pytest.skip(outside.MISSING)
+    with Upstream(path, tmp_path_factory.mktemp("upstream")) as upstream:
+        yield upstream
+
+
 @pytest.mark.skipif(not TWO_CORES, reason="server and load need a core each")
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
-def test_replies_are_right(server: Server, tmp_path: Path) -> None:
+def test_replies_are_right(server: Server, tmp_path: Path, upstream: Upstream) -> None:
     path = server.executable()
     if path is None:
         pytest.skip(f"{server.name} is not installed")
-    started = server.start(path, DATASET, tmp_path, cores())
+    started = server.start(path, DATASET, Place(tmp_path, cores(), upstream.port))
     try:
         assert server.version(path)
         for scenario in SCENARIOS:
+            if scenario.outside and not server.forwards:
+                continue
             if scenario.transport == "dnsperf":
                 continue  # looks at no reply
             if scenario.transport == "tcp" and server.name == "dnsmasq":
@@ -49,6 +63,24 @@ def test_replies_are_right(server: Server, tmp_path: Path) -> None:
             assert tally.received, scenario.name
             assert tally.sampled, scenario.name
             assert not tally.examples, scenario.name
+    finally:
+        started.stop()
+
+
+@pytest.mark.skipif(not TWO_CORES, reason="server and load need a core each")
+def test_torture_and_memory_of_kept_names(tmp_path: Path, upstream: Upstream) -> None:
+    [server] = [server for server in SERVERS if server.name == KDNS]
+    path = server.executable()
+    assert path is not None
+    place = Place(tmp_path, cores(), upstream.port, room=2000)
+    started = server.start(path, DATASET, place)
+    try:
+        kept = torture.kept(started, 2000, chance())
+        assert 1000 < kept.names <= 2000
+        hits = SCENARIOS[0].queries(DATASET, chance())
+        found = torture.torture(started, upstream, hits, 0.2, chance())
+        assert found.rate > 0
+        assert found.names > torture.NAMES_A_SECOND / 2
     finally:
         started.stop()
 
