@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 from kdns.cluster.source import Source
-from kdns.clusters import new_store
 from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError, Notice
 from kdns.dns.query import Query
@@ -19,6 +18,7 @@ from kdns.frontend.interfaces import interfaces
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
 from kdns.records.store import Store
+from kdns.stores import new_store
 from kdns.telemetry.series import SeriesRegistry
 
 

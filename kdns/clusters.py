@@ -18,6 +18,7 @@ from kdns.cluster.objects import EndpointSlice
 from kdns.cluster.source import Source
 from kdns.records.store import Store
 from kdns.snapshots import SnapshotFile
+from kdns.stores import new_store
 from kdns.telemetry.histogram import PROGRAMMING, Histogram
 
 _log: Final = logging.getLogger("plugin/kubernetes")
@@ -43,16 +44,6 @@ class Audience(Protocol):
 
     async def room(self) -> None:
         """Wait until those who hear are not too far behind."""
-
-
-def new_store(source: Source, clock: Callable[[], float] = time.time) -> Store:
-    """An empty store for the objects of a source."""
-    return Store(
-        clock=clock,
-        endpoint_pod_names=source.endpoint_pod_names,
-        zonal=source.zonal,
-        multicluster=source.selection.service_imports,
-    )
 
 
 class Clusters:

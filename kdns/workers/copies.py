@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection
 
 from kdns.cluster.feed import Synced
 from kdns.cluster.source import Source
-from kdns.clusters import new_store
 from kdns.records.serial import Serial
 from kdns.records.store import Store
+from kdns.stores import new_store
 from kdns.workers.messages import Complete, Deleted, FirstSync, State, Upserted, heard
 
 StoreMessage = State | Complete | Upserted | Deleted | FirstSync

@@ -10,13 +10,13 @@ import pytest
 from kdns.cluster.feed import Delete, Event, Synced, Upsert
 from kdns.cluster.objects import Metadata, Namespace, Service, ServicePort, ServiceSpec
 from kdns.cluster.source import Source
-from kdns.clusters import new_store
 from kdns.dns.names import from_text
 from kdns.records.forward import ForwardZone
 from kdns.records.listing import all_records
 from kdns.records.options import ZoneOptions
 from kdns.records.reverse import ReverseZone
 from kdns.records.store import Store
+from kdns.stores import new_store
 from kdns.workers.copies import Copies
 from kdns.workers.messages import order, told
 from kdns.workers.team import state
