@@ -37,10 +37,16 @@ K = TypeVar("K", Kept, Counting)
 
 
 class Shelf(Generic[K]):
-    """Kept answers by key, and which keys were made from which store names; bounded."""
+    """Kept answers by key, and which keys were made from which store names; bounded.
 
-    def __init__(self, capacity: int, max_bytes: int) -> None:
+    What goes from here goes from `copies` too.
+    """
+
+    def __init__(
+        self, capacity: int, max_bytes: int, copies: dict[bytes, Kept] | None = None
+    ) -> None:
         self.kept: dict[bytes, K] = {}
+        self._copies = copies if copies is not None else {}
         self._reads: dict[bytes, tuple[bytes, ...]] = {}
         self._keys: dict[bytes, bytes | set[bytes]] = {}
         self._capacity = capacity
@@ -72,6 +78,7 @@ class Shelf(Generic[K]):
         if dropped is None:
             return
         self._bytes -= dropped.size
+        self._copies.pop(key, None)
         for name in self._reads.pop(key):
             keys = self._keys.get(name)
             if isinstance(keys, set):
@@ -90,6 +97,7 @@ class Shelf(Generic[K]):
 
     def clear(self) -> None:
         self.kept.clear()
+        self._copies.clear()
         self._reads.clear()
         self._keys.clear()
         self._bytes = 0
@@ -108,10 +116,10 @@ class Answers:
     def __init__(self, capacity: int = MAX_ANSWERS, max_bytes: int = MAX_BYTES) -> None:
         self._lasting = Shelf[Kept](capacity, max_bytes)
         self._epochal = Shelf[Kept](capacity, max_bytes)
-        self._counting = Shelf[Counting](capacity // 2, max_bytes // 2)
         self.lasting = self._lasting.kept
         self.epochal = self._epochal.kept
         self.fleeting: dict[bytes, Kept] = {}
+        self._counting = Shelf[Counting](capacity // 2, max_bytes // 2, self.fleeting)
         self.until = 0
         self._denials: dict[bytes, Denial] = {}
         self._templates: dict[tuple[bytes, int, bytes, bytes], _Template] = {}
@@ -152,7 +160,6 @@ class Answers:
         ends = counted + int(reply.lifetime or 0)
         counting = Counting(answer, end - 2, counted, ends, reply.steady)
         self._counting.put(key, counting, reply.reads)
-        self.fleeting.pop(key, None)
 
     def tick(self, now: float) -> None:
         """The clock is at `until` or past it: another second begins."""
@@ -176,14 +183,12 @@ class Answers:
         self._lasting.forget(names)
         self._epochal.forget(names)
         self._counting.forget(names)
-        self.fleeting.clear()
 
     def clear(self) -> None:
         """Drop everything."""
         self._lasting.clear()
         self._epochal.clear()
         self._counting.clear()
-        self.fleeting.clear()
         self._templates.clear()
         self._denials.clear()
 

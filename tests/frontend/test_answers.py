@@ -6,7 +6,7 @@ import dns.message
 import pytest
 
 from kdns.dns.canonical import canonical
-from kdns.dns.reply import EPOCH
+from kdns.dns.reply import EPOCH, STEADY, Reply
 from kdns.frontend.answers import MAX_BYTES, Answers, Kept, Shelf
 from kdns.telemetry.traffic import Labels, Tally
 
@@ -176,3 +176,133 @@ def test_a_shelf_is_bounded_in_bytes() -> None:
     assert list(shelf.kept) == [b"%d" % number for number in range(196, 200)]
     shelf.forget([b"a"])
     assert (shelf.kept, shelf._bytes) == ({}, 0)
+
+
+class Counted:
+    """Answers that count down, asked in the way that frontends do."""
+
+    def __init__(self, capacity: int = 100):
+        self.answers = Answers(capacity)
+        self.fleeting = self.answers.fleeting
+        self.now = 1_000.0
+
+    def keep(self, name: str, lifetime: float = 10, ttl: int = 60, reads=(), steady: int = 0):
+        question = dns.message.make_query(name, "A").to_wire()[12:]
+        record = b"\xc0\x0c\0\1\0\1" + ttl.to_bytes(4, "big") + b"\0\4\1\2\3\4"
+        answer = kept(bytes.fromhex("8580 0001 0001 0000 0000") + question + record)
+        reply = Reply(reads=reads, lifetime=lifetime, steady=steady)
+        self.answers.keep_for(form(name), answer, reply, int(self.now))
+        return answer
+
+    def ask(self, name: str) -> int | None:
+        """The TTL in the answer from memory."""
+        if self.now >= self.answers.until:
+            self.answers.tick(self.now)
+        asked = dns.message.make_query(name, "A").to_wire()
+        found = self.fleeting.get(asked[2:])
+        reply = asked[:2] + found.whole() if found else self.answers.recall(asked)
+        if reply is None:
+            return None
+        (answer,) = dns.message.from_wire(reply).answer
+        return answer.ttl
+
+
+def test_a_counting_answer_ends_at_its_very_second() -> None:
+    made = Counted()
+    made.keep("a")
+    for now, ttl in [(1_000, 60), (1_000.99, 60), (1_001, 59), (1_001.5, 59), (1_009.999, 51)]:
+        made.now = now
+        assert [made.ask("a"), made.ask("A"), made.ask("a")] == [ttl] * 3
+    made.now = 1_010
+    assert made.ask("a") is None
+    assert made.answers._counting.kept == {}
+    assert made.answers._counting._bytes == 0
+
+
+def test_seconds_that_nobody_asks_in_are_passed_over() -> None:
+    made = Counted()
+    made.keep("a", lifetime=3600, ttl=3600)
+    for now in (1_000.5, 1_017, 1_017.25, 4_599.5):
+        made.now = now
+        assert made.ask("a") == 3600 - (int(now) - 1_000)
+    made.now = 10_000
+    assert made.ask("a") is None
+
+
+@pytest.mark.parametrize(("lifetime", "ends"), [(1, 1_001), (1.9, 1_001), (2, 1_002)])
+def test_a_lifetime_is_of_whole_seconds(lifetime: float, ends: int) -> None:
+    made = Counted()
+    made.now = 1_000.9
+    made.keep("a", lifetime=lifetime)
+    made.now = ends - 0.01
+    assert made.ask("a") is not None
+    made.now = ends
+    assert made.ask("a") is None
+
+
+def test_the_answer_of_a_second_is_made_once() -> None:
+    made = Counted()
+    first = made.keep("a")
+    made.now = 1_003
+    made.ask("a")
+    (made_once,) = made.fleeting.values()
+    made.ask("a")
+    assert list(made.fleeting.values()) == [made_once]
+    assert made_once is not first
+    assert first.tally.count == 2
+
+
+def test_the_table_of_the_present_second_stays_the_same() -> None:
+    made = Counted()
+    made.keep("a", reads=(b"x",))
+    made.ask("a")
+    made.now += 1
+    made.ask("a")
+    made.answers.forget([b"unrelated"])
+    assert made.ask("a") == 59
+    made.answers.forget([b"x"])
+    assert made.ask("a") is None
+    made.keep("a")
+    made.ask("a")
+    made.answers.clear()
+    assert made.ask("a") is None
+    assert made.fleeting is made.answers.fleeting
+
+
+def test_a_counting_answer_is_replaced_at_once() -> None:
+    made = Counted()
+    made.keep("a", ttl=60)
+    assert made.ask("a") == 60
+    made.keep("a", ttl=300)
+    assert made.ask("a") == 300
+
+
+def test_an_answer_of_the_next_second_is_not_older_than_it_is() -> None:
+    """The chain may answer in the next second, while the batch is still of this one."""
+    made = Counted()
+    made.ask("a")
+    made.now = 1_001
+    made.answers.keep_for(form("a"), kept(b"answer"), Reply(lifetime=5), 1_001)
+    made.now = 1_000.99
+    assert made.answers.recall(dns.message.make_query("a", "A").to_wire()) is not None
+
+
+def test_steady_answers() -> None:
+    made = Counted()
+    made.keep("a", steady=STEADY)
+    made.now = 1_009
+    assert made.ask("a") == 60
+    made.now = 1_010
+    assert made.ask("a") is None
+
+
+def test_counting_answers_are_bounded() -> None:
+    made = Counted(capacity=20)
+    for number in range(50):
+        made.keep(f"name{number}", reads=(b"x",))
+        assert made.ask(f"name{number}") == 60
+        assert len(made.answers._counting.kept) <= 10
+        assert made.fleeting.keys() <= made.answers._counting.kept.keys()
+    assert [made.ask(f"name{number}") for number in range(30)] == [None] * 30
+    made.answers.forget([b"x"])
+    assert made.answers._counting.kept == {}
