@@ -47,9 +47,10 @@ class Flood:
         *,
         vary: Vary = Vary.NOTHING,
         window: int = WINDOW,
+        sockets: int = SOCKETS,
     ) -> None:
-        self._sockets = [_connected(port) for _ in range(SOCKETS)]
-        self._share = window // SOCKETS
+        self._sockets = [_connected(port) for _ in range(sockets)]
+        self._share = window // sockets
         self._outbox = Outbox(queries, vary, chance)
         self._inbox = Inbox(self._share)
         skip = 1 + RANDOM_LABEL if vary is Vary.LABEL else 0
