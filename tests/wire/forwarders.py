@@ -89,6 +89,8 @@ server:
     pidfile: "{folder}/pid"
     use-syslog: no
     module-config: "iterator"
+    incoming-num-tcp: 100
+    outgoing-num-tcp: 100
 remote-control:
     control-enable: no
 """

@@ -120,8 +120,8 @@ def _record(rest: str) -> Packet:
 
 _MANY = answer(*(f"@ 60 A 192.0.2.{n}" for n in range(1, 201)))
 _HUGE = answer(*(f"@ 60 A 198.18.{n >> 8}.{n & 255}" for n in range(4000)))
-_SOON = 0.1
-"""Seconds in which all that came together was seen, and nothing is asked again yet."""
+_SOON = 0.18
+"""Seconds in which no server asks again yet what it had no answer to."""
 
 _OF_AN_ANSWER = "c00c 0001 0001 0000003c"
 
@@ -405,6 +405,7 @@ def _coalesced(**variations: bool) -> Play:
     def play(talk: Talk) -> None:
         gate = talk.network.gate()
         talk.script(held(gate, sends(GOOD)))
+        talk.script(sends(GOOD), label="last")
         packets = []
         for number in range(30):
             label = "wWw" if variations.get("case") and number % 2 else "www"
@@ -415,8 +416,7 @@ def _coalesced(**variations: bool) -> Play:
             packets.append(_question(talk, label, use_edns=0, options=options))
 
         def release() -> None:
-            talk.upstream.wait(talk.asked)
-            talk.upstream.wait(lambda: talk.asked() > 1, _SOON)
+            talk.ask("last")  # who answers this has seen the thirty
             gate.open()
 
         for heard in talk.ask_at_once(packets, release):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
 import pytest
 
+from bench.peers.coredns import CorefileServer
 from bench.peers.process import NotStarted
+from bench.servers import kdns_executable
 from tests.upstream.scripted import Upstreams
-from tests.wire.forwarders import PEERS, kdns
+from tests.wire.forwarders import PEERS, corefile, kdns
 from tests.wire.hostile import ROWS
 from tests.wire.talk import Talk
 
@@ -58,6 +61,23 @@ def test_log_is_folded(outcome):
     _, log = outcome
     assert "Traceback" not in log
     assert len(log.splitlines()) < LOG_LINES_OF_A_ROW * len(ROWS)
+
+
+def test_forgeries_say_nothing_of_health():
+    """Anybody can send them: the upstream is not probed for them, let alone put aside."""
+    [row] = [row for row in ROWS if row.name == "first: another type, twelve times"]
+    with Upstreams() as network:
+        upstream = network.open()
+        text = corefile({".": [upstream.port]})
+        with CorefileServer(str(kdns_executable()), text) as server:
+            row.play(Talk(server.port, "example.", [upstream], network))
+            with urlopen(f"http://{server.metrics}/metrics", timeout=5) as answer:
+                metrics = answer.read().decode()
+        assert not [each for each in upstream.asked if each.name == "."]
+    failures = [line for line in metrics.splitlines() if "healthcheck_failures_total{" in line]
+    assert all(line.endswith(" 0.0") for line in failures), failures
+    asked = [line for line in metrics.splitlines() if f'to="{upstream.address}"' in line]
+    assert any(line.startswith("coredns_proxy_request_duration_seconds_count") for line in asked)
 
 
 @pytest.fixture(scope="module")
