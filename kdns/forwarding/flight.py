@@ -15,7 +15,8 @@ from kdns.forwarding.upstream import Upstream, Way
 if TYPE_CHECKING:
     from kdns.forwarding.forwarder import Forwarder
 
-Key = tuple[bytes, bytes, int, bool, bool]
+Key = tuple[Question, bool]
+"""A question, and whether it is asked over TCP."""
 
 _USELESS: Final = frozenset((codes.SERVFAIL, codes.REFUSED))
 _LATE: Final = "timed out"
@@ -25,19 +26,31 @@ _FOREIGN: Final = "answers about other names"
 class Attempt:
     """A question that one upstream was asked over one way."""
 
-    __slots__ = ("_flight", "began", "missed", "pending", "upstream", "way", "why")
+    __slots__ = ("_flight", "began", "missed", "patience", "pending", "upstream", "way", "why")
 
-    def __init__(self, flight: Flight, upstream: Upstream, way: Way, began: float) -> None:
+    def __init__(
+        self, flight: Flight, upstream: Upstream, way: Way, began: float, patience: float
+    ) -> None:
         self._flight = flight
         self.upstream = upstream
         self.way = way
         self.began = began
+        self.patience = patience
+        """Seconds until it is most likely lost."""
         self.pending: Pending | None = None
         self.missed = False
         self.why = ""
         """Why there is no answer; "" while there may be one, or was one."""
 
+    def miss(self, now: float) -> None:
+        """The upstream owes an answer."""
+        if self.pending is not None and not self.missed:
+            self.missed = True
+            self.upstream.missed(now)
+
     def heard(self, message: bytes | Lost) -> bool:
+        if self._flight.done:
+            return True
         if isinstance(message, Lost):
             self._flight.lost(self, message)
             return True
@@ -85,12 +98,16 @@ class Flight:
 
     @property
     def stream(self) -> bool:
-        return self.key[4]
+        return self.key[1]
 
     def ask(self, upstream: Upstream, now: float, *, stream: bool) -> None:
         """Ask one more upstream, or one of them again."""
         way = upstream.way(stream)
-        attempt = Attempt(self, upstream, way, now)
+        patience = way.latency.loss
+        for attempt in self.attempts:
+            if attempt.upstream is upstream:
+                patience *= 2
+        attempt = Attempt(self, upstream, way, now, patience)
         self.attempts.append(attempt)
         upstream.asked += 1
         attempt.pending = way.transport.send(self.question, attempt.heard)
@@ -100,23 +117,27 @@ class Flight:
         """Do what has become due."""
         if self.done:
             return
+        for attempt in self.attempts:
+            if now >= attempt.began + attempt.patience:
+                attempt.miss(now)
         newest = self.attempts[-1]
-        lost_at = newest.began + newest.way.latency.loss * (1 << (len(self.attempts) - 1))
+        lost_at = newest.began + newest.patience
         if now >= self.deadline:
             self._end(now)
         elif now >= lost_at:
-            if newest.pending is not None and not newest.missed:
-                newest.missed = True
-                newest.upstream.missed(now)
             if not self._ask_next(now, again=True):
                 if self._waiting():
                     self._wait(self.deadline)
                 else:
                     self._end(now)
         else:
-            if newest.pending is not None and not self.hedged:
-                self._hedge(now)
-            self._wait(lost_at)
+            hedge_at = newest.began + newest.way.latency.hedge
+            if newest.pending is None or self.hedged:
+                self._wait(lost_at)
+            elif now < hedge_at:
+                self._wait(hedge_at)
+            elif not self._hedge(now):
+                self._wait(lost_at)
 
     def answered(self, attempt: Attempt, reply: Reply, *, foreign: bool) -> None:
         """An upstream said something that can be read; `foreign`: of other names alone."""
@@ -154,16 +175,18 @@ class Flight:
         if self._forwarder.next(self, again=True) is None and not self._waiting():
             self._end(now)
         else:
-            self._wait(now + attempt.way.latency.loss)
+            self._wait(attempt.began + attempt.patience)
 
-    def _hedge(self, now: float) -> None:
+    def _hedge(self, now: float) -> bool:
         """Ask another upstream too, or the same again from another port, if that is not too much
         of a load."""
         upstream = self._forwarder.next(self, again=True)
-        if upstream is not None and self._forwarder.budget.spend():
-            self.hedged = True
-            self._forwarder.hedged(upstream)
-            self.ask(upstream, now, stream=self.stream)
+        if upstream is None or not self._forwarder.budget.spend():
+            return False
+        self.hedged = True
+        self._forwarder.hedged(upstream)
+        self.ask(upstream, now, stream=self.stream)
+        return True
 
     def _ask_next(self, now: float, *, again: bool) -> bool:
         upstream = self._forwarder.next(self, again=again)
@@ -183,6 +206,7 @@ class Flight:
         """An answer came from one upstream while another still owed it."""
         for attempt in self.attempts:
             if attempt.pending is not None and attempt.upstream is not first.upstream:
+                attempt.miss(now)
                 attempt.upstream.bad(now, "answers late")
 
     def _end(self, now: float) -> None:
@@ -190,14 +214,13 @@ class Flight:
         for attempt in self.attempts:
             if attempt.pending is not None:
                 attempt.why = _LATE
-                if not attempt.missed:
-                    attempt.missed = True
-                    attempt.upstream.missed(now)
+                attempt.miss(now)
                 attempt.upstream.fail(now, _LATE)
         self._finish(self._last or self._failure())
 
     def _failure(self) -> Reply:
-        whys = {f"{attempt.upstream.name} {attempt.why}": None for attempt in self.attempts}
+        failed = [attempt for attempt in self.attempts if attempt.why]
+        whys = {f"{attempt.upstream.name} {attempt.why}": None for attempt in failed}
         return unreachable(f"no upstream answered: {', '.join(whys)}")
 
     def _finish(self, reply: Reply) -> None:
@@ -215,12 +238,13 @@ class Flight:
                 reply = reply.changed()
 
 
-def unreachable(why: str) -> Reply:
-    """SERVFAIL for want of an upstream, and why, for the client and the log."""
+def unreachable(why: str, error: int = codes.EDE_UNREACHABLE) -> Reply:
+    """SERVFAIL for want of an upstream, and why, for the client and the log; `error` is the
+    extended error's code."""
     return Reply(
         rcode=codes.SERVFAIL,
         recursion_available=True,
-        extended_error=(codes.EDE_UNREACHABLE, why),
+        extended_error=(error, why),
         lifetime=0,
         failure=why,
         plugin=PROXY,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final
 
 from kdns.dns import codes
@@ -77,6 +77,7 @@ class Forwarder:
         self._deadline = min(_LONGEST, 2 * (options.read_timeout or _LONGEST))
         self._flights: dict[Key, Flight] = {}
         self._upstreams: list[Upstream] = []
+        self._leaving: list[Upstream] = []
         self._aside: dict[str, str] = {}
         self._best: list[Upstream] = []
         self._ranked_until = 0.0
@@ -100,7 +101,7 @@ class Forwarder:
         options = self.options
         stream = options.force_tcp or (query.transport == "tcp" and not options.prefer_udp)
         question = Question.of(query)
-        key = (query.name, question.section[-4:], question.flags, question.dnssec_ok, stream)
+        key = question, stream
         flight = self._flights.get(key)
         asker: asyncio.Future[Reply]
         if flight is not None:
@@ -156,9 +157,12 @@ class Forwarder:
         """Ask these upstreams from now on, IP addresses all; what is on its way goes on."""
         wanted = list(dict.fromkeys(targets))
         known = {upstream.target: upstream for upstream in self._upstreams}
-        for upstream in self._upstreams:
-            if upstream.target not in wanted:
-                upstream.retire(self._deadline)
+        leaving = [each for each in self._upstreams if each.target not in wanted]
+        for upstream in leaving:
+            upstream.leave()
+        if leaving:
+            self._leaving += leaving
+            self.wheel.at(self.clock() + self._deadline, lambda _: self._let_go(leaving))
         self._upstreams = [known.get(target) or self._upstream(target) for target in wanted]
         self._changed()
 
@@ -226,7 +230,8 @@ class Forwarder:
             self._broken.value += 1
         if self._mute and (waiting >= TRIALS or not self._best or self._failfast()):
             self._unasked.value += 1
-            return unreachable(self._mute)
+            looped = bool(self._aside) and not self._best
+            return unreachable(self._mute, codes.EDE_LOOP if looped else codes.EDE_UNREACHABLE)
         if waiting >= IN_FLIGHT:
             self._unasked.value += 1
             return unreachable(f"{waiting} questions wait for upstreams")
@@ -270,7 +275,12 @@ class Forwarder:
         return [upstream for upstream in self._upstreams if upstream.name == name]
 
     def _close(self) -> None:
-        for upstream in self._upstreams:
-            upstream.close()
+        self._let_go(self._upstreams + self._leaving)
         self._upstreams = []
+        self._changed()
         self._ticker.close()
+
+    def _let_go(self, upstreams: Collection[Upstream]) -> None:
+        for upstream in upstreams:
+            upstream.close()
+        self._leaving = [each for each in self._leaving if each not in upstreams]

@@ -17,6 +17,9 @@ _ENOUGH: Final = 5.0
 _SHARE: Final = 0.3
 _SHUNNED: Final = 5.0
 _SUSPECT: Final = 2.0
+"""Seconds for each question that went without an answer; a probe may be answered before."""
+
+_LONGEST_SUSPECT: Final = 30.0
 
 
 class Rank(IntEnum):
@@ -81,12 +84,12 @@ class Standing:
     def missed(self, now: float) -> None:
         """There was no answer."""
         self.silence += 1
-        self.until = now + _SUSPECT
+        self.until = now + min(_SUSPECT * self.silence, _LONGEST_SUSPECT)
 
     def failed_probe(self, now: float) -> None:
         """There was no answer to a probe."""
         self.fails += 1
-        self.until = now + _SUSPECT
+        self.until = max(self.until, now + _SUSPECT)
 
     def bad(self, now: float) -> bool:
         """The answer was of no use, or came too late to be; whether that changes its rank."""

@@ -133,19 +133,17 @@ class Upstream:
         """It may be asked again."""
         self._healthy.value = float(not self.standing.down)
 
-    def retire(self, after: float) -> None:
-        """Ask it no more, and close it after so many seconds."""
+    def leave(self) -> None:
+        """It is no upstream any more; what is on its way goes on until `close`."""
         self._probe.close()
         self._series.drop(HEALTHY, self.name)
-        self._wheel.at(self._clock() + after, lambda _: self.close())
 
     def close(self) -> None:
         """Let go of its sockets; what is on its way is heard as lost."""
-        self._probe.close()
+        self.leave()
         self.measure()
         for way in self._ways.values():
             way.transport.close()
-        self._series.drop(HEALTHY, self.name)
 
     def _now(self, *, healthy: bool) -> None:
         was, self._healthy.value = self._healthy.value, float(healthy)
@@ -161,7 +159,7 @@ class Upstream:
             self._reporting = True
             self.asked = self._failed = 0
             self._wheel.at(now + _REPORT, self._report)
-            _log.warning("upstream %s failed: %s%s", self.name, why, self._probe)
+            _log.warning("upstream %s failed: %s%s", self.name, why, str(self._probe))
 
     def _report(self, now: float) -> None:
         failed, asked = self._failed, max(self.asked, self._failed)
@@ -171,7 +169,7 @@ class Upstream:
             self._wheel.at(now + _REPORT, self._report)
             _log.warning(
                 "upstream %s failed %d of %d queries in the last %g s: %s%s",
-                *(self.name, failed, asked, _REPORT, self.why, self._probe),
+                *(self.name, failed, asked, _REPORT, self.why, str(self._probe)),
             )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
+
+_log: Final = logging.getLogger("plugin/forward")
 
 TICK: Final = 0.01
 """Seconds; nothing is done before its time, and all of it less than two ticks after."""
@@ -23,6 +26,7 @@ class Wheel:
         self.wake: Callable[[], None] = _nobody
         """Called when there is something to wait for, and was not before."""
         self._slots: dict[int, list[Work]] = {}
+        self._soonest = 0
         self._turned = 0
 
     def __bool__(self) -> bool:
@@ -34,18 +38,25 @@ class Wheel:
         slot = self._slots.get(tick)
         if slot is not None:
             slot.append(work)
-            return
-        idle = not self._slots
-        self._slots[tick] = [work]
-        if idle:
+        elif self._slots:
+            self._slots[tick] = [work]
+            self._soonest = min(self._soonest, tick)
+        else:
+            self._slots[tick] = [work]
+            self._soonest = tick
             self.wake()
 
     def turn(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due. What fails is logged, and keeps nothing else from being done."""
         tick = int(now / TICK)
-        for due in sorted(slot for slot in self._slots if slot <= tick):
-            for work in self._slots.pop(due):
-                work(now)
+        while self._slots and self._soonest <= tick:
+            slot = self._slots.pop(self._soonest, ())
+            self._soonest += 1
+            for work in slot:
+                try:
+                    work(now)
+                except Exception:  # noqa: BLE001 - questions wait for what else is due
+                    _log.exception("a question to an upstream was not followed up")
 
 
 def _nobody() -> None:
