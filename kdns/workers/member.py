@@ -14,7 +14,6 @@ from typing import Final, Self
 
 import msgspec
 
-import kdns
 from kdns.telemetry.counts import Counts
 from kdns.workers.channel import Channel, ChannelClosed
 from kdns.workers.messages import (
@@ -175,12 +174,13 @@ class Member:
 
 def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
     """A new Python, so that nothing of this process's loop and threads is in it."""
-    found = [str(Path(kdns.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    # Modules are to be found where this process found them.
+    path = os.pathsep.join(each or str(Path.cwd()) for each in sys.path)
     return subprocess.Popen(  # noqa: S603 - the words are all ours
         [sys.executable, "-P", "-m", "kdns.workers", str(descriptor)],
         stdin=subprocess.DEVNULL,
         pass_fds=(descriptor,),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, found))},
+        env={**os.environ, "PYTHONPATH": path},
     )
 
 

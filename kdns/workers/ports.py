@@ -37,7 +37,8 @@ class Ports:
                 beside = endpoint.port in taken
                 opened[endpoint] = list(open_pairs(endpoint, undo, beside=beside, listen=False))
                 for pair in opened[endpoint]:
-                    deafen(pair.udp)
+                    if not deafen(pair.udp):
+                        pair.udp.close()  # it would get what is for the workers
                 taken.add(endpoint.port)
         return opened
 

@@ -46,11 +46,18 @@ COREFILE = """\
     ready 127.0.0.1:{ready}
     prometheus 127.0.0.1:{metrics}
     kubernetes cluster.local {{
-        manifests manifests
+        manifests {manifests}
     }}
     {more}
 }}
 """
+UNSYNCED = """}}
+a.example:{port} {{
+    bind 127.0.0.1
+    kubernetes a.example {{
+        endpoint http://127.0.0.1:9
+        startup_timeout 10ms
+    }}"""
 WEB = "web.shop.svc.cluster.local."
 
 
@@ -85,22 +92,23 @@ class Running:
             self.process.stop()
             raise
 
-    def write(self, size: int | str, more: str = "", port: int | None = None) -> None:
-        ports = {"port": port or self.port, "ready": self.ready, "metrics": self.metrics}
-        text = COREFILE.format(size=size, more=more, **ports)
+    def write(self, size: int | str, **changes: str | int) -> None:
+        ports = {"port": self.port, "ready": self.ready, "metrics": self.metrics}
+        others = {"manifests": "manifests", "more": ""}
+        text = COREFILE.format_map({"size": size, **ports, **others, **changes})
         (self.folder / "Corefile").write_text(text)
 
-    def reload(self, size: int | str, more: str = "", port: int | None = None) -> None:
+    def reload(self, size: int | str, **changes: str | int) -> None:
         """Write a Corefile, ask for a reload, and wait until the log tells how it went."""
         before = self.said("plugin/reload")
-        self.write(size, more, port)
+        self.write(size, **changes)
         os.kill(self.process.pid, signal.SIGUSR1)
         until(lambda: self.said("plugin/reload") > before)
 
-    def put(self, name: str, address: str) -> None:
+    def put(self, name: str, address: str, folder: str = "manifests") -> None:
         aside = self.folder / "aside"
         aside.write_text(SERVICE.format(name=name, address=address))
-        aside.replace(self.folder / "manifests" / f"{name}.yaml")
+        aside.replace(self.folder / folder / f"{name}.yaml")
 
     def workers(self) -> list[int]:
         return self.process.pids()[1:]
@@ -278,9 +286,9 @@ def test_a_worker_that_is_killed(start, capsys) -> None:
     victim, other = running.workers()
     with Load(running.port) as load:
         os.kill(victim, signal.SIGKILL)
-        begin = time.monotonic()
-        until(lambda: running.said("serves again") == 1)
-        replaced = time.monotonic() - begin
+        stalled = _stalled()
+        replaced = until(lambda: running.said("serves again") == 1)
+        stalled = _stalled() - stalled
         load.runs(1000)
         lost = load.lost()
         answered, slowest = load.clients.answered, load.clients.slowest
@@ -291,7 +299,8 @@ def test_a_worker_that_is_killed(start, capsys) -> None:
         )
     # What it had read, and what was in its socket in the time that the system takes to close it.
     assert lost <= BATCH
-    assert replaced < 1
+    # Others may have had the processors meanwhile.
+    assert replaced - min(stalled, 2) < 1
     assert other in running.workers()
     assert len(running.workers()) == 2
     assert running.said(f"(process {victim}) was killed by SIGKILL") == 1
@@ -321,7 +330,7 @@ def test_reloads_lose_nothing(start) -> None:
     running = start(2)
     with Load(running.port) as load:
         for size, more in ((2, "loadbalance"), (3, ""), (1, ""), (2, "errors"), (2, "")):
-            running.reload(size, more)
+            running.reload(size, more=more)
             assert len(running.workers()) == (size if size > 1 else 0)
             load.runs(500)
         assert load.lost() == 0
@@ -329,7 +338,29 @@ def test_reloads_lose_nothing(start) -> None:
     assert running.said("[ERROR]") == 0
 
 
-@pytest.mark.parametrize("wrong", ["nonsense", "taken", "unsynced"])
+def test_a_reload_to_another_source(start) -> None:
+    running = start(2)
+    workers = running.workers()
+    (running.folder / "others").mkdir()
+    running.put("web", "10.96.0.40", "others")
+    running.reload(2, manifests="others")
+    assert all(running.ask() == ["10.96.0.40"] for _ in range(30))
+    running.put("web", "10.96.0.50")
+    running.put("web", "10.96.0.41", "others")
+    until(lambda: all(running.ask() == ["10.96.0.41"] for _ in range(30)))
+    running.reload(2)
+    assert all(running.ask() == ["10.96.0.50"] for _ in range(30))
+    assert running.workers() == workers
+
+
+REFUSALS = {
+    "nonsense": "there is no plugin 'nonsense'",
+    "taken": "Address already in use",
+    "unsynced": "was not synced within its startup_timeout",
+}
+
+
+@pytest.mark.parametrize("wrong", REFUSALS)
 def test_a_corefile_that_is_refused(start, wrong: str) -> None:
     running = start(2)
     workers = running.workers()
@@ -337,15 +368,16 @@ def test_a_corefile_that_is_refused(start, wrong: str) -> None:
         taken.bind(("127.0.0.1", 0))
         match wrong:
             case "nonsense":
-                running.reload(2, "nonsense")
+                running.reload(2, more="nonsense")
             case "taken":
                 running.reload(2, port=taken.getsockname()[1])
             case "unsynced":
-                running.reload(2, "k8s_external {\n nonsense\n}")
+                running.reload(2, more=UNSYNCED.format(port=running.port))
         load.runs(200)
         assert load.lost() == 0
     assert running.workers() == workers
     assert running.said("was not taken over") == 1
+    assert running.said(REFUSALS[wrong]) == 1
     samples = running.scrape()
     assert samples["coredns_reload_failed_total"] == 1
     assert samples["kdns_workers"] == 2
@@ -426,6 +458,14 @@ def _lives(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return re.search(r"^State:\s+Z", status, re.MULTILINE) is None
+
+
+def _stalled() -> float:
+    """Seconds since boot in which somebody waited for a processor; 0 where nobody counts them."""
+    try:
+        return int(Path("/proc/pressure/cpu").read_text().split()[4].partition("=")[2]) / 1e6
+    except OSError:
+        return 0.0
 
 
 def _resident(pid: int) -> int:
