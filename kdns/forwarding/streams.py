@@ -99,6 +99,7 @@ class Connection(asyncio.Protocol):
         self._unasked = 0
         self._rest = bytearray()
         self._missing = 0
+        self._outbox: list[bytes] = []
 
     def fits(self, now: float) -> bool:
         """Whether it takes one more question."""
@@ -148,6 +149,7 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The upstream does not take what it is sent."""
         self._retired = True
+        self._upstream.loop.call_soon(self._rest_if_idle)
 
     def data_received(self, data: bytes) -> None:
         if self._rest:
@@ -216,10 +218,17 @@ class Connection(asyncio.Protocol):
         self._silent_since = self._upstream.now() if self.asked else None
 
     def _write(self, *questions: Asked) -> None:
-        packets = [each.question.packet(each.number, edns=each.edns) for each in questions]
-        framed = b"".join(len(packet).to_bytes(2, "big") + packet for packet in packets)
-        if self.transport is not None:
-            self.transport.write(framed)
+        """Send questions, together with what else is asked in this turn of the loop."""
+        if not self._outbox:
+            self._upstream.loop.call_soon(self._flush)
+        for each in questions:
+            packet = each.question.packet(each.number, edns=each.edns)
+            self._outbox += (len(packet).to_bytes(2, "big"), packet)
+
+    def _flush(self) -> None:
+        outbox, self._outbox = self._outbox, []
+        if self.transport is not None and not self._over:
+            self.transport.write(b"".join(outbox))
 
     def _rest_if_idle(self) -> None:
         """Where nothing is on its way any longer, keep the connection or not."""

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 
 import dns.message
 import pytest
@@ -68,6 +69,23 @@ async def test_questions_share_a_connection_and_are_answered_in_any_order(line: 
     assert [await ear.what() for ear in ears] == list(map(response, packets))
     assert len(line.peer.accepted) == 1
     assert (line.transport.hits, line.transport.misses) == (4, 1)
+
+
+async def test_questions_of_one_turn_are_one_segment(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = await line.settled()
+    (connection,) = line.transport._connections
+    written = []
+    monkeypatch.setattr(connection, "transport", SimpleNamespace(write=written.append))
+    line.ask("a.", "b.", "c.")
+    await until(lambda: written)
+    monkeypatch.undo()
+    (segment,) = written
+    connection.transport.write(segment)
+    assert [
+        dns.message.from_wire(await caller.question()).question[0].name.to_text() for _ in "abc"
+    ] == ["a.", "b.", "c."]
 
 
 async def test_ids_are_drawn_at_random_and_differ_on_a_connection(
@@ -426,6 +444,8 @@ async def test_an_upstream_that_reads_nothing(line: Line) -> None:
     (connection,) = line.transport._connections
     for number in range(100_000):
         line.transport.send(question(f"n{number}." + "long." * 40), Ear()).give_up()
+        if number % 100 == 0:
+            await asyncio.sleep(0)
         if connection not in line.transport._connections:
             break
     else:
