@@ -30,6 +30,8 @@ _LARGEST_TTL: Final = 7 * 24 * 3600
 _SIZES: Final = {codes.A: 4, codes.AAAA: 16}
 """Bytes of rdata of a fixed length, in the class IN."""
 
+_ADDRESSES: Final = {rtype.to_bytes(2, "big") + b"\0\1": size for rtype, size in _SIZES.items()}
+_QUESTION_NAME: Final = b"\xc0\x0c"
 _NUMBERS_OF_SOA: Final = 20
 
 
@@ -94,6 +96,17 @@ def read(packet: bytes) -> Reply | None:
     if end is None:
         return None
     flags, _, ancount, nscount, arcount = unpack_from("!HHHHH", packet, 2)
+    plain = _addresses(packet, end, ancount) if ancount and not nscount and arcount < 2 else None
+    if plain is not None:
+        rrset, at = plain
+        if not arcount or _says_nothing(packet, at):
+            return Reply(
+                rcode=flags & 15,
+                answer=[rrset],
+                recursion_available=bool(flags & _RA),
+                authentic=bool(flags & _AD),
+                lifetime=0,
+            )
     try:
         answer, at = _records(packet, end, ancount)
         authority, at = _records(packet, at, nscount)
@@ -112,6 +125,38 @@ def read(packet: bytes) -> Reply | None:
         authentic=bool(flags & _AD),
         extended_error=extended_error,
         lifetime=0,
+    )
+
+
+def _addresses(packet: bytes, end: int, count: int) -> tuple[RRset, int] | None:
+    """The answer and where it ends, if it is the addresses of the question's name: most are."""
+    question = packet[end - 4 : end]
+    size = _ADDRESSES.get(question)
+    if size is None:
+        return None
+    head = _QUESTION_NAME + question
+    rdlength = size.to_bytes(2, "big")
+    least, at = _LARGEST_TTL, end
+    rdatas: dict[bytes, None] = {}
+    for _ in range(count):
+        if not packet.startswith(head, at) or not packet.startswith(rdlength, at + 10):
+            return None
+        ttl = int.from_bytes(packet[at + 6 : at + 10], "big")
+        least = min(least, 0 if ttl & 0x80000000 else ttl)
+        at += 12 + size
+        rdatas[packet[at - size : at]] = None
+    if at > len(packet):
+        return None
+    name = packet[HEADER : end - 4].lower()
+    return RRset(name, question[1], least, tuple(rdatas)), at
+
+
+def _says_nothing(packet: bytes, at: int) -> bool:
+    """Whether an OPT record is there without options or upper bits of the rcode."""
+    return (
+        packet.startswith(b"\0\0\x29", at)
+        and packet[at + 5 : at + 6] == b"\0"
+        and packet[at + 9 : at + 11] == b"\0\0"
     )
 
 
