@@ -20,6 +20,8 @@ from kdns.cluster.feed import Delete, Synced, Upsert
 from kdns.cluster.objects import Metadata, Namespace, Service, ServicePort, ServiceSpec
 from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError
+from kdns.forwarding.names import Unresolved
+from kdns.plugins import forward
 from kdns.plugins.site import Reload
 from kdns.server import Server, StartError
 
@@ -235,6 +237,24 @@ async def test_what_cannot_be_started(start, free_port, corefile, says) -> None:
     assert str(refused.value).startswith(says)
     assert "\n" not in str(refused.value)
     assert is_free(free_port)
+
+
+async def test_an_upstream_that_does_not_exist(start, free_port, monkeypatch, caplog) -> None:
+    async def lookup(*_):
+        raise Unresolved("there is no such name", absent=True)
+
+    monkeypatch.setattr(forward, "lookup", lookup)
+    named = block(free_port, "forward . dns.example")
+    says = "Corefile:3:11: 'dns.example' has no address (there is no such name): "
+    with pytest.raises(StartError) as refused:
+        await start(named)
+    assert str(refused.value).startswith(says)
+    assert is_free(free_port)
+    running = await start(block(free_port, "forward . 127.0.0.1:1"))
+    before = set(running.server._forwarders._forwarders)
+    await running.reload(named)
+    assert says in caplog.messages[-1]
+    assert set(running.server._forwarders._forwarders) == before
 
 
 async def test_a_port_in_use(start, ports) -> None:
