@@ -245,7 +245,8 @@ def _tls(properties: Properties, folder: Path) -> Tls:
         if len(paths) == 1:
             tls = Tls(ca=paths[0], server_name=server_name)
         else:
-            tls = Tls(*paths, server_name=server_name)
+            certificate, key, ca = (*paths, None, None, None)[:3]
+            tls = Tls(certificate, key, ca, server_name)
         if tokens:
             try:
                 client_context(tls)
