@@ -1,9 +1,9 @@
-"""`errors`: a line in the log for each query that failed."""
+"""`errors`: lines in the log for queries that failed."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from kdns.corefile.arguments import arguments, no_block
@@ -17,30 +17,53 @@ from kdns.plugins.site import Site, only
 
 _log: Final = logging.getLogger("plugin/errors")
 
+_FOLDED: Final = 10.0
+"""Seconds in which one reason is told once."""
+
+_REASONS: Final = 64
+"""Reasons that are remembered at a time."""
+
 
 class Errors:
-    """Logs why a plugin further on could not answer."""
+    """Logs why a plugin further on could not answer.
+
+    A reason that many queries have at a time is one line, of the first of them; the next line tells
+    how many others there were. Times are in seconds of `clock`.
+    """
 
     name: ClassVar[str] = "errors"
     uniform: ClassVar[bool] = True
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._told: dict[str, tuple[float, int]] = {}
 
     def handle(self, query: Query, next_: Handler) -> Answer:
         answer = next_(query)
         if isinstance(answer, Reply) and not answer.failure:
             return answer
-        return then(answer, lambda reply: _logged(query, reply))
+        return then(answer, lambda reply: self._logged(query, reply))
+
+    def _logged(self, query: Query, reply: Reply) -> Reply:
+        if not reply.failure:
+            return reply
+        now = self._clock()
+        told, others = self._told.get(reply.failure, (-_FOLDED, 0))
+        if now < told + _FOLDED:
+            self._told[reply.failure] = told, others + 1
+            return reply
+        if len(self._told) >= _REASONS:
+            self._told.clear()
+        self._told[reply.failure] = now, 0
+        name, mnemonic = to_text(query.name), type_name(query.qtype)
+        more = f" (and {others} other queries before)" if others else ""
+        _log.error("%d %s %s: %s%s", reply.rcode, name, mnemonic, reply.failure, more)
+        return reply
 
 
-def setup(directives: Sequence[Directive], _: Site) -> Errors:
+def setup(directives: Sequence[Directive], site: Site) -> Errors:
     """`errors` takes nothing."""
     directive = only(directives)
     arguments(directive, "")
     no_block(directive)
-    return Errors()
-
-
-def _logged(query: Query, reply: Reply) -> Reply:
-    if reply.failure:
-        name, mnemonic = to_text(query.name), type_name(query.qtype)
-        _log.error("%d %s %s: %s", reply.rcode, name, mnemonic, reply.failure)
-    return reply
+    return Errors(site.facilities.clock)

@@ -91,7 +91,7 @@ async def test_loadbalance_of_what_comes_later(query) -> None:
 
 
 def test_errors(query, caplog) -> None:
-    plugin = Errors()
+    plugin = Errors(lambda: 0.0)
     fine = Reply(rcode=codes.SERVFAIL)
     with caplog.at_level(logging.INFO):
         assert plugin.handle(query("web."), lambda _: fine) is fine
@@ -109,5 +109,34 @@ async def test_errors_that_come_later(query, caplog) -> None:
         await asyncio.sleep(0)
         return Reply(rcode=codes.SERVFAIL, failure="late")
 
-    await Errors().handle(query(r"a\010b."), lambda _: later())
+    await Errors(lambda: 0.0).handle(query(r"a\010b."), lambda _: later())
     assert caplog.records[0].getMessage() == r"2 a\010b. A: late"
+
+
+def test_errors_of_one_reason_are_folded(query, caplog) -> None:
+    now = 0.0
+    plugin = Errors(lambda: now)
+
+    def fail(name: str, why: str) -> None:
+        plugin.handle(query(name), lambda _: Reply(rcode=codes.SERVFAIL, failure=why))
+
+    for number in range(1000):
+        fail(f"n{number}.", "no upstream answered")
+        now += 0.009
+    fail("other.", "loops")
+    now = 10.0
+    fail("again.", "no upstream answered")
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 n0. A: no upstream answered",
+        "2 other. A: loops",
+        "2 again. A: no upstream answered (and 999 other queries before)",
+    ]
+
+
+def test_errors_remembers_few_reasons(query, caplog) -> None:
+    plugin = Errors(lambda: 0.0)
+    for number in range(1000):
+        failed = Reply(rcode=codes.SERVFAIL, failure=f"reason {number}")
+        plugin.handle(query("web."), lambda _, failed=failed: failed)
+    assert len(caplog.records) == 1000
+    assert len(plugin._told) <= 64
