@@ -22,7 +22,7 @@ from kdns.cluster_metrics import feed_metrics, object_metrics, programming_metri
 from kdns.clusters import Clusters
 from kdns.corefile.parser import Corefile
 from kdns.corefile.tokens import CorefileError, Position
-from kdns.facilities import Chores, Facilities
+from kdns.facilities import COLLECT_AFTER, Chores, Facilities
 from kdns.forwarders import Forwarders
 from kdns.forwarding.options import Options
 from kdns.frontend.frontends import Frontends
@@ -115,6 +115,7 @@ class Server:
             raise StartError(str(error)) from error
         gc.collect()
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER)
         for endpoint in self._plan.routers:
             _log.info("listening on %s", endpoint.server)
         self._spawn(self._watch_corefile())

@@ -230,6 +230,8 @@ class Flight:
             if attempt.pending is not None:
                 attempt.pending.give_up()
                 attempt.pending = None
+        # Nothing refers to itself any longer: the collector need not look for it.
+        self.attempts.clear()
         self._forwarder.landed(self)
         for asker in self.askers:
             if not asker.done():

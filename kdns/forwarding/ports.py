@@ -37,7 +37,7 @@ _BIND_ADDRESS_NO_PORT: Final = 24
 _UNCONNECTED: Final = ctypes.create_string_buffer(pack("=H", socket.AF_UNSPEC), 28)
 _STALE_BYTES: Final = ctypes.create_string_buffer(1)
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.PyDLL(None, use_errno=True)  # these calls wait for nothing
 _connect = _libc["connect"]
 _connect.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint32)
 _recv = _libc["recv"]

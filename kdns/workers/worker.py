@@ -15,7 +15,7 @@ from prometheus_client import ProcessCollector
 
 from kdns.cluster.follow import SLICE
 from kdns.corefile.tokens import CorefileError
-from kdns.facilities import Chores, Facilities
+from kdns.facilities import COLLECT_AFTER, Chores, Facilities
 from kdns.forwarders import Forwarders
 from kdns.forwarding.options import Options
 from kdns.frontend.frontends import Frontends, Opened
@@ -140,6 +140,7 @@ class Worker:
         if not gc.isenabled():
             gc.collect()
             gc.freeze()
+            gc.set_threshold(COLLECT_AFTER)
             gc.enable()
         self._report(Done())
 
