@@ -14,9 +14,9 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any, Protocol, Self, cast
 
 from tests.upstream.messages import Asked, Packet, Transport, answer
@@ -397,16 +397,3 @@ def until(holds: Callable[[], object], seconds: float, every: float = 0.01) -> b
             return False
         time.sleep(every)
     return True
-
-
-@asynccontextmanager
-async def opened(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
-    """One scripted upstream on the loop that runs, for tests that are coroutines."""
-    upstream = Upstream()
-    await upstream.open(port, tls)
-    try:
-        yield upstream
-    finally:
-        await upstream.close()
-    if upstream.failures:
-        raise BaseExceptionGroup("steps that failed", upstream.failures)
