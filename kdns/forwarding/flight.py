@@ -233,11 +233,12 @@ class Flight:
         # Nothing refers to itself any longer: the collector need not look for it.
         self.attempts.clear()
         self._forwarder.landed(self)
+        given = False
         for asker in self.askers:
             if not asker.done():
-                asker.set_result(reply)
                 # What plugins do to one asker's reply is not for the next.
-                reply = reply.changed()
+                asker.set_result(reply.changed() if given else reply)
+                given = True
 
 
 def unreachable(why: str, error: int = codes.EDE_UNREACHABLE) -> Reply:
