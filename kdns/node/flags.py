@@ -260,10 +260,11 @@ def _interval(written: str) -> float:
 
 
 def _place(name: str, written: str) -> Place:
-    host, _, port = written.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
-    if host in ("", "localhost") or (
-        canonical(host) and (":" not in host or written.startswith("["))
-    ):
+    host, colon, port = written.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    host = host[1:-1] if bracketed else host
+    anywhere = not host and not bracketed
+    address = canonical(host) is not None and bracketed == (":" in host)
+    if colon and (anywhere or host == "localhost" or address):
         return Place({"localhost": "127.0.0.1"}.get(host, host), _port(name, port))
     raise BadFlags(f"-{name} {written!r} is no address with a port: give one such as 0.0.0.0:9353")

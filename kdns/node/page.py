@@ -17,7 +17,7 @@ from kdns.node.loop import Loop, Timer
 _PATIENCE: Final = 5.0
 _CONNECTIONS: Final = 16
 _LARGEST: Final = 8192  # bytes of a request; scrapers send some hundred
-_BACKLOG: Final = 16
+_BACKLOG: Final = 64
 _FAMILY: Final = "coredns_nodecache_setup_errors_total"
 
 

@@ -11,7 +11,7 @@ IP = ("-localip", "169.254.20.10")
 
 def test_the_stock_manifest() -> None:
     words = "-localip 169.254.20.10,10.96.0.10 -conf /etc/Corefile -upstreamsvc kube-dns-upstream"
-    flags = read([*words.split(), "-pidfile", "/tmp/node-cache.pid"])
+    flags = read([*words.split(), "-pidfile", "/run/node-cache.pid"])
     settings = flags.settings
     assert settings.addresses == ("169.254.20.10", "10.96.0.10")
     assert (settings.interface, settings.link, settings.filter) == ("nodelocaldns", "auto", "auto")
@@ -20,7 +20,7 @@ def test_the_stock_manifest() -> None:
     assert (flags.corefile, flags.template) == ("/etc/Corefile", "/etc/coredns/Corefile.base")
     assert (flags.upstream_service, flags.kube_dns) == ("kube-dns-upstream", "")
     assert (flags.metrics, flags.endpoint) == (Place("0.0.0.0", 9353), ":9253")
-    assert (flags.pidfile, flags.quiet, flags.idle) == ("/tmp/node-cache.pid", False, ())
+    assert (flags.pidfile, flags.quiet, flags.idle) == ("/run/node-cache.pid", False, ())
 
 
 @pytest.mark.parametrize(

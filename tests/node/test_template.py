@@ -108,8 +108,14 @@ def test_the_stock_template() -> None:
         (
             "",
             ConfigMap((("acme.local", ("1.2.3.4", "[fd00::1]:5353")),)),
-            "\nacme.local:53 {\n    errors\n    cache 30\n    bind 169.254.20.10 10.96.0.10\n"
-            "    forward . 1.2.3.4 [fd00::1]:5353\n}\n",
+            """
+acme.local:53 {
+    errors
+    cache 30
+    bind 169.254.20.10 10.96.0.10
+    forward . 1.2.3.4 [fd00::1]:5353
+}
+""",
         ),
     ],
     ids=[
@@ -143,8 +149,7 @@ def test_variables(template: str, configmap: ConfigMap, text: str) -> None:
         (
             "x\nforward . __PILLAR__CLUSTER__DNS__",
             VALUES._replace(cluster_dns=None),
-            "base:2:11: the address for __PILLAR__CLUSTER__DNS__ is not known:"
-            " KUBE_DNS_UPSTREAM_SERVICE_HOST is no address in the environment",
+            "base:2:11: the address for __PILLAR__CLUSTER__DNS__ is not known: KUBE_DNS_UPSTREAM",
         ),
     ],
 )
