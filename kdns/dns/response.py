@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from kdns.dns import codes
 from kdns.dns.names import MAX_NAME
-from kdns.dns.query import HEADER, question_end
+from kdns.dns.query import HEADER, question_end, skip_name
 from kdns.dns.rdata import NAMES, RRset
 from kdns.dns.reply import Reply
 
@@ -31,6 +31,7 @@ _SIZES: Final = {codes.A: 4, codes.AAAA: 16}
 """Bytes of rdata of a fixed length, in the class IN."""
 
 _ADDRESSES: Final = {rtype.to_bytes(2, "big") + b"\0\1": size for rtype, size in _SIZES.items()}
+_OPT: Final = b"\0\0\x29"
 _QUESTION_NAME: Final = b"\xc0\x0c"
 _NUMBERS_OF_SOA: Final = 20
 
@@ -96,30 +97,28 @@ def read(packet: bytes) -> Reply | None:
     if end is None:
         return None
     flags, _, ancount, nscount, arcount = unpack_from("!HHHHH", packet, 2)
-    plain = _addresses(packet, end, ancount) if ancount and not nscount and arcount < 2 else None
-    if plain is not None:
-        rrset, at = plain
-        if not arcount or _says_nothing(packet, at):
-            return Reply(
-                rcode=flags & 15,
-                answer=[rrset],
-                recursion_available=bool(flags & _RA),
-                authentic=bool(flags & _AD),
-                lifetime=0,
-            )
+    proofs: list[_Record] = []
     try:
-        answer, at = _records(packet, end, ancount)
-        authority, at = _records(packet, at, nscount)
-        additional, at = _records(packet, at, arcount)
+        plain = _addresses(packet, end, ancount) if ancount else None
+        if plain is not None:
+            sets, at = plain
+            whole = True
+        else:
+            name, (qtype, qclass) = packet[HEADER : end - 4], unpack_from("!HH", packet, end - 4)
+            answer, at = _records(packet, end, ancount)
+            kept, whole = _chain([r for r in answer if r.rclass == qclass], name.lower(), qtype)
+            sets = _sets(kept)
+        if whole:
+            at = _passed(packet, at, nscount)
+        else:
+            authority, at = _records(packet, at, nscount)
+            proofs = [record for record in authority if record.type in _PROOFS]
+        code, extended_error = _opt(packet, at, arcount)
     except _Malformed:
         return None
-    name, (qtype, qclass) = packet[HEADER : end - 4].lower(), unpack_from("!HH", packet, end - 4)
-    code, extended_error = _opt(additional)
-    kept, whole = _chain([r for r in answer if r.rclass == qclass], name, qtype)
-    proofs = [] if whole else [record for record in authority if record.type in _PROOFS]
     return Reply(
         rcode=flags & 15 | code << 4,
-        answer=_sets(kept),
+        answer=sets,
         authority=_sets(proofs),
         recursion_available=bool(flags & _RA),
         authentic=bool(flags & _AD),
@@ -128,7 +127,7 @@ def read(packet: bytes) -> Reply | None:
     )
 
 
-def _addresses(packet: bytes, end: int, count: int) -> tuple[RRset, int] | None:
+def _addresses(packet: bytes, end: int, count: int) -> tuple[list[RRset], int] | None:
     """The answer and where it ends, if it is the addresses of the question's name: most are."""
     question = packet[end - 4 : end]
     size = _ADDRESSES.get(question)
@@ -148,16 +147,7 @@ def _addresses(packet: bytes, end: int, count: int) -> tuple[RRset, int] | None:
     if at > len(packet):
         return None
     name = packet[HEADER : end - 4].lower()
-    return RRset(name, question[1], least, tuple(rdatas)), at
-
-
-def _says_nothing(packet: bytes, at: int) -> bool:
-    """Whether an OPT record is there without options or upper bits of the rcode."""
-    return (
-        packet.startswith(b"\0\0\x29", at)
-        and packet[at + 5 : at + 6] == b"\0"
-        and packet[at + 9 : at + 11] == b"\0\0"
-    )
+    return [RRset(name, question[1], least, tuple(rdatas))], at
 
 
 def _chain(records: list[_Record], name: bytes, qtype: int) -> tuple[list[_Record], bool]:
@@ -204,20 +194,43 @@ def _sets(records: list[_Record]) -> list[RRset]:
     ]
 
 
-def _opt(additional: list[_Record]) -> tuple[int, tuple[int, str] | None]:
-    """The upper bits of the rcode and the first extended error (RFC 6891 §6.1.3, RFC 8914)."""
-    for record in additional:
-        if record.type != codes.OPT:
-            continue
-        options, at = record.rdata, 0
-        while at + 4 <= len(options):
-            code, length = unpack_from("!HH", options, at)
-            if code == _EXTENDED_ERROR and 2 <= length <= len(options) - at - 4:
-                text = options[at + 6 : at + 4 + length].decode(errors="replace")
-                return record.ttl >> 24, (int.from_bytes(options[at + 4 : at + 6], "big"), text)
-            at += 4 + length
-        return record.ttl >> 24, None
-    return 0, None
+def _opt(packet: bytes, at: int, count: int) -> tuple[int, tuple[int, str] | None]:
+    """The upper bits of the rcode and the first extended error (RFC 6891 §6.1.3, RFC 8914).
+
+    They are among so many records from `at` on, of which the others are passed by.
+    """
+    if count == 1 and packet.startswith(_OPT, at) and len(packet) == at + 11:
+        return packet[at + 5], None
+    found: tuple[int, tuple[int, str] | None] | None = None
+    for _ in range(count):
+        begin, at = at, _passed(packet, at, 1)
+        if found is None and packet.startswith(_OPT, begin):
+            found = packet[begin + 5], _extended_error(packet[begin + 11 : at])
+    return found or (0, None)
+
+
+def _extended_error(options: bytes) -> tuple[int, str] | None:
+    at = 0
+    while at + 4 <= len(options):
+        code, length = unpack_from("!HH", options, at)
+        if code == _EXTENDED_ERROR and 2 <= length <= len(options) - at - 4:
+            text = options[at + 6 : at + 4 + length].decode(errors="replace")
+            return int.from_bytes(options[at + 4 : at + 6], "big"), text
+        at += 4 + length
+    return None
+
+
+def _passed(packet: bytes, at: int, count: int) -> int:
+    """Where so many records end that nobody has a use for: their names are not followed."""
+    size = len(packet)
+    for _ in range(count):
+        behind = skip_name(packet, at)
+        if behind is None or behind + 10 > size:
+            raise _Malformed
+        at = behind + 10 + (packet[behind + 8] << 8 | packet[behind + 9])
+        if at > size:
+            raise _Malformed
+    return at
 
 
 def _records(packet: bytes, at: int, count: int) -> tuple[list[_Record], int]:
