@@ -74,10 +74,10 @@ class PacketFilter:
             self.kind = kind
             break
         if self._backend is None and kinds:
-            for kind, error in complaints:
-                self._complain(error, f"cannot have {kind} rules")
+            for kind, complaint in complaints:
+                self._complain(complaint, f"cannot have {kind} rules")
         elif complaints:
-            said = "; ".join(f"no {kind}: {error.strerror}" for kind, error in complaints)
+            said = "; ".join(f"no {kind}: {why.strerror}" for kind, why in complaints)
             self._journal.say(f"rules are held by {self.kind} ({said})")
         self.serve(())
 
