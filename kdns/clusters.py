@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
@@ -119,7 +119,7 @@ class Clusters:
         for source, cluster in fresh.items():
             cluster.feed = self._open_feed(source)
         for source, cluster in fresh.items():
-            if cluster.snapshot is not None and cluster.snapshot.load(cluster.store):
+            if cluster.snapshot is not None and await cluster.snapshot.load(cluster.store):
                 cluster.synced.set()
             cluster.tasks.append(asyncio.create_task(self._follow(source, cluster)))
             if cluster.snapshot is not None:
@@ -138,13 +138,28 @@ class Clusters:
 
     async def retire(self, sources: Iterable[Source]) -> None:
         """Stop following these sources and let go of their stores."""
-        leaving = [self._clusters.pop(source) for source in sources]
-        tasks = [task for cluster in leaving for task in cluster.tasks]
+        leaving = {source: self._clusters.pop(source) for source in sources}
+        if not leaving:
+            return
+        await self._end(leaving)
+        leaving.clear()
+        await asyncio.sleep(0)  # lets the loop forget their tasks
+        # Their records hang in cycles of plugins that were frozen with them: none would ever go.
+        gc.unfreeze()
+        gc.collect()
+        gc.freeze()
+
+    async def _end(self, leaving: Mapping[Source, _Cluster]) -> None:
+        tasks = [task for cluster in leaving.values() for task in cluster.tasks]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for cluster in leaving:
-            if cluster.snapshot is not None:
+        staying = {source.snapshot: each.snapshot for source, each in self._clusters.items()}
+        for source, cluster in leaving.items():
+            if heir := staying.get(source.snapshot):
+                # The same cluster with other options, most often: its file is another one's now.
+                heir.supersede()
+            elif cluster.snapshot is not None:
                 await cluster.snapshot.save(cluster.store)
 
     async def _follow(self, source: Source, cluster: _Cluster) -> None:

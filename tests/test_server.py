@@ -8,6 +8,7 @@ import errno
 import logging
 import socket
 import threading
+import weakref
 from pathlib import Path
 
 import dns.asyncquery
@@ -294,6 +295,27 @@ async def test_reload(start, ports, caplog) -> None:
     assert samples["coredns_reload_failed_total", ()] == 0
     (version,) = [dict(labels) for name, labels in samples if name.startswith("coredns_reload_v")]
     assert version == {"hash": line.split()[-1], "value": "sha512"} or len(version["value"]) == 128
+
+
+async def test_reloads_let_go_of_old_records(start, free_port) -> None:
+    """Also of those that were kept out of the collector's sight."""
+    feeds = {name: filled() for name in "abc"}
+    running = await start(block(free_port, KUBERNETES.format(source="a")), **feeds)
+    left = []
+    for name in "bc":
+        (source,) = running.server._clusters.sources()
+        left.append(weakref.ref(running.server._clusters.store(source)))
+        await running.reload(block(free_port, KUBERNETES.format(source=name)))
+        assert await ask(free_port) == ("NOERROR", ["10.96.0.1"])
+    assert [ref() for ref in left] == [None, None]
+
+
+async def test_two_clusters_do_not_share_a_file(start, ports) -> None:
+    running = await start(block(ports[0], KUBERNETES.format(source="a")), a=filled())
+    cluster = "kubernetes cluster.local {{\n endpoint http://{}\n snapshot /tmp/gone/records\n}}"
+    await running.reload("".join(block(ports[n], cluster.format(n)) for n in (1, 2)))
+    assert running.server._failed_reloads == 1
+    assert await ask(ports[0]) == ("NOERROR", ["10.96.0.1"])
 
 
 async def test_reload_of_what_has_not_changed(start, free_port, caplog) -> None:
