@@ -60,6 +60,11 @@ class Facilities:
         self._spawned: set[asyncio.Future[Reply]] = set()
 
     def store(self, source: Source) -> Store:
+        if source.snapshot in {each.snapshot for each in self.used - {source}} - {None}:
+            raise ValueError(
+                f"snapshot {source.snapshot} is named for two clusters, or for one with different"
+                " options: give each its own file"
+            )
         self.used.add(source)
         return self._stores.store(source)
 

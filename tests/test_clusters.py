@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
+from kdns.cluster.feed import Event, Feed, Synced, Upsert
+from kdns.cluster.objects import Metadata, Namespace
 from kdns.cluster.source import Source
 from kdns.cluster_metrics import object_metrics
 from kdns.clusters import Clusters
 from kdns.feeds import open_feed
+from kdns.records.store import Store
 
 SERVICE = """
 apiVersion: v1
@@ -64,3 +67,38 @@ def test_no_manifests() -> None:
     assert [(sample.name, sample.value) for sample in family.samples] == [
         ("kdns_rejected_objects_total", 3)
     ]
+
+
+class Told:
+    """A feed of one namespace, synced at once."""
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        yield Upsert(Namespace(Metadata("shop")))
+        yield Synced()
+        await asyncio.Event().wait()
+
+
+def told(_: Source) -> Feed:
+    return Told()
+
+
+async def test_file_of_a_source_that_leaves_is_its_successors(tmp_path: Path) -> None:
+    """A reload with another option: what is saved then is of the new one."""
+    path = tmp_path / "records"
+    before, after = (Source(snapshot=path, endpoint_pod_names=names) for names in (False, True))
+    clusters = Clusters(told, lambda _: None, time.perf_counter)
+    clusters.store(before)
+    assert await clusters.start()
+    (old,) = clusters.snapshots()
+    store = clusters.store(after)
+    assert await clusters.start()
+    (new,) = set(clusters.snapshots()) - {old}
+    await new.save(store)
+    old.supersede()
+    await old.save(store)
+    await clusters.retire([before])
+    await new.save(store)
+    assert await new.load(Store(clock=time.time))
+    assert not await old.load(Store(clock=time.time))
+    await clusters.retire([after])
+    assert await new.load(Store(clock=time.time))

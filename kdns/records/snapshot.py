@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from itertools import islice
 from struct import pack, unpack_from
 from typing import Final
 
 import msgspec
 
-from kdns.records.store import Saved, Store
+from kdns.records.store import Saved, SavedSlice, Store
 
 MAGIC: Final = b"kdns records 1\n"
-_FRAME: Final = 256
+_FRAME: Final = 1024
+"""Endpoints in a frame, about; any other object counts as four."""
+
+_OBJECT: Final = 4
 _LENGTH: Final = 4
 _DIGEST: Final = 32
 
@@ -50,8 +52,11 @@ def pieces(store: Store, header: Header) -> Iterator[bytes]:
     yield digest.digest()
 
 
-def restore(store: Store, content: bytes, identity: str) -> Header:
-    """Fill an empty store from a snapshot of the same identity. Raises BadSnapshot."""
+def opened(content: bytes, identity: str) -> tuple[Header, list[list[Saved]]]:
+    """A snapshot of this identity in parts for `Store.restore`, each the work of a millisecond.
+
+    Raises BadSnapshot.
+    """
     end = len(content) - _DIGEST
     if not content.startswith(MAGIC) or end < len(MAGIC):
         raise BadSnapshot("it is no snapshot of this version")
@@ -62,19 +67,24 @@ def restore(store: Store, content: bytes, identity: str) -> Header:
         header = _header.decode(first)
         if header.identity != identity:
             raise BadSnapshot("it is of another cluster, or of other options")
-        frames = [_items.decode(frame) for frame in others]
+        return header, [_items.decode(frame) for frame in others]
     except (msgspec.MsgspecError, ValueError) as error:
         raise BadSnapshot(str(error)) from error
-    for items in frames:
-        store.restore(items)
-    return header
 
 
 def _content(store: Store, header: Header) -> Iterator[bytes]:
     yield MAGIC + _framed(_encoder.encode(header))
-    saved = store.saved()
-    while items := list(islice(saved, _FRAME)):
-        yield _framed(_encoder.encode(items))
+    items: list[Saved] = []
+    size = 0
+    for item in store.saved():
+        items.append(item)
+        size += _OBJECT
+        if isinstance(item, SavedSlice):
+            size += len(item.entry.ready.addresses) + len(item.entry.unready.addresses)
+        if size >= _FRAME:
+            yield _framed(_encoder.encode(items))
+            items, size = [], 0
+    yield _framed(_encoder.encode(items))
 
 
 def _framed(content: bytes) -> bytes:
