@@ -99,6 +99,10 @@ class Supervised:
     def said(self) -> str:
         return self.log.read_text()
 
+    def settled(self, words: str = "the node answers on 10.96.0.10") -> None:
+        """Return once it has said so."""
+        poll(lambda: words in self.said())
+
     def end(self) -> int:
         """SIGTERM, and the exit code."""
         self.process.send_signal(signal.SIGTERM)
