@@ -19,6 +19,7 @@ from kdns.plugins import (
     loop,
     multisocket,
     reload,
+    searchpath,
     transfer,
     whoami,
 )
@@ -36,6 +37,7 @@ ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("any", any_.setup),
     ("loadbalance", loadbalance.setup),
     ("cache", cache.setup_counted),
+    ("searchpath", searchpath.setup),
     ("transfer", transfer.setup),
     ("hosts", hosts.setup),
     ("k8s_external", k8s_external.setup),
