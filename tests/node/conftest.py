@@ -168,12 +168,23 @@ class Network:
         self._running.append(process)
         return process
 
-    def supervise(self, *command: str, **settings: Any) -> Supervised:
-        """A supervisor on the node; of the stand-in server where no command is given."""
+    def has_dummy(self) -> bool:
+        """Whether the kernel has dummy links."""
+        try:
+            self.on(self.client, "ip", "link", "add", "trial", "type", "dummy")
+        except AssertionError:
+            return False
+        return True
+
+    def supervise(self, *command: str, before: tuple[str, ...] = (), **settings: Any) -> Supervised:
+        """A supervisor on the node; of the stand-in server where no command is given.
+
+        `before` is a program that runs it.
+        """
         told: dict[str, Any] = {"addresses": [LINK_LOCAL[4], CLUSTER_IP[4]], **settings}
         child = command or self.responder(told["addresses"])
         log = self._folder / f"supervisor-{len(self._running)}"
-        words = (sys.executable, str(_HERE / "supervise.py"), json.dumps(told), *child)
+        words = (*before, sys.executable, str(_HERE / "supervise.py"), json.dumps(told), *child)
         return Supervised(self.start(self.node, *words, log=log), log)
 
     def responder(self, addresses: list[str]) -> tuple[str, ...]:
