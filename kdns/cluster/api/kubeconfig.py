@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Final
+from typing import Final, NamedTuple
 
 from kdns.cluster.api.access import AccessError, Credentials
-from kdns.cluster.api.kubecontext import Context, Tls, credentials
+from kdns.cluster.api.kubecontext import Context, Tls
+from kdns.cluster.api.kubecontext import credentials as credentials_of
 
 _log: Final = logging.getLogger("plugin/kubernetes")
 
@@ -20,26 +23,45 @@ EXPIRY_MARGIN: Final = 10.0
 """Seconds before their end at which credentials are not used any more."""
 
 
+PATIENCE: Final = 60.0
+"""Seconds until an exec plugin or an identity provider is taken to say nothing."""
+
+
+class _Read(NamedTuple):
+    """What a kubeconfig says, until which Unix time that holds, and when its files were changed."""
+
+    credentials: Credentials
+    expiry: float
+    modified: dict[Path, int]
+
+
 class Kubeconfig:
     """Credentials from a context of a kubeconfig file; of its current one where `context` is "".
 
-    Read at the first use, in a thread, for exec plugins and OIDC may take their time; again when
-    they expire, when the server refuses them, and when the file has changed. Raises AccessError
+    Read at the first use, in a thread, for exec plugins and OIDC may take their time, but no more
+    than `patience` seconds before they are waited for no longer; again when they expire, when the
+    server refuses them, and when the file or one that it names has changed. Raises AccessError
     where the file is not there. `wall` is the Unix time in seconds.
     """
 
     def __init__(
-        self, file: Path, context: str = "", *, wall: Callable[[], float] = time.time
+        self,
+        file: Path,
+        context: str = "",
+        *,
+        wall: Callable[[], float] = time.time,
+        patience: float = PATIENCE,
     ) -> None:
         self._file = file
         self._context = context
         self._wall = wall
-        self._loading = asyncio.Lock()
+        self._patience = patience
+        self._reading: asyncio.Future[_Read] | None = None
         self._credentials: Credentials | None = None
         self._expiry = float("inf")
         self._complaint = ""
         try:
-            self._modified = file.stat().st_mtime_ns
+            self._modified = {file: file.stat().st_mtime_ns}
         except OSError as error:
             raise AccessError(f"kubeconfig {file}: {error.strerror}") from error
 
@@ -56,39 +78,61 @@ class Kubeconfig:
 
     async def _load(self, unwanted: Credentials | None) -> Credentials:
         """Load once for all who found `unwanted` to be of no use."""
-        async with self._loading:
-            if self._credentials is not None and self._credentials is not unwanted:
-                return self._credentials
+        if self._credentials is not None and self._credentials is not unwanted:
+            return self._credentials
+        if self._reading is None:
             self._changed()
-            try:
-                loaded, self._expiry = await asyncio.to_thread(self._read)
-            except Exception as error:  # whatever plugins and identity providers raise
-                problem = f"kubeconfig {self._file}: {error or type(error).__name__}"
-                if self._credentials is None:
-                    raise AccessError(problem) from error
-                if problem != self._complaint:
-                    self._complaint = problem
-                    _log.warning("%s: the credentials it gave before are used on", problem)
-                return self._credentials
-            self._credentials = loaded
+            self._reading = _in_thread(self._read)
+        reading = self._reading
+        try:
+            read = await self._patiently(reading)
+        except Exception as error:  # whatever plugins and identity providers raise
+            problem = f"kubeconfig {self._file}: {error or type(error).__name__}"
+            if self._credentials is None:
+                raise AccessError(problem) from error
+            if problem != self._complaint:
+                self._complaint = problem
+                _log.warning("%s: the credentials it gave before are used on", problem)
+            return self._credentials
+        finally:
+            # One that is not done may be yet: a second one is not begun beside it.
+            if self._reading is reading and reading.done():
+                self._reading = None
+        if read.credentials is not self._credentials:
+            self._credentials, self._expiry, self._modified = read
             self._complaint = ""
-            return loaded
+        return read.credentials
+
+    async def _patiently(self, reading: asyncio.Future[_Read]) -> _Read:
+        await asyncio.wait([reading], timeout=self._patience)
+        if not reading.done():
+            raise AccessError(
+                f"its exec plugin or identity provider has said nothing for {self._patience:g}s;"
+                " run it by hand to see why"
+            )
+        return reading.result()
 
     def _changed(self) -> bool:
-        """Whether the file is another than when this was last asked."""
-        try:
-            modified = self._file.stat().st_mtime_ns
-        except OSError:
-            return False
-        changed, self._modified = modified != self._modified, modified
-        return changed
+        """Whether a file is another than when this was last asked; one that is gone is not."""
+        before = self._modified
+        self._modified = {file: _modified(file, then) for file, then in before.items()}
+        return before != self._modified
 
-    def _read(self) -> tuple[Credentials, float]:
-        """What the file says now, and until when it holds; blocking. Raises anything."""
+    def _read(self) -> _Read:
+        """What the file says now; blocking. Raises anything."""
+        # Before they are read: what changes meanwhile is read again.
+        modified = {self._file: _modified(self._file)}
         context = Context(self._file, self._context)
-        if context.has_plugin or context.has_provider:
-            return self._ask(context)
-        return context.credentials(), float("inf")
+        modified |= {file: _modified(file) for file in context.files}
+        if context.has_provider:
+            found = self._ask(context)
+            # It may have written down a token of its own.
+            modified[self._file] = _modified(self._file)
+        elif context.has_plugin:
+            found = self._ask(context)
+        else:
+            found = context.credentials(), float("inf")
+        return _Read(*found, modified)
 
     def _ask(self, context: Context) -> tuple[Credentials, float]:
         """What an exec plugin or an identity provider says; blocking. Raises anything."""
@@ -115,7 +159,7 @@ class Kubeconfig:
             Path(name) if name else None
             for name in (settings.ssl_ca_cert, settings.cert_file, settings.key_file)
         )
-        return credentials(
+        return credentials_of(
             settings.host,
             Tls(ca, certificate, key, settings.verify_ssl),
             # What a plugin prints may end in a newline, which no header may contain.
@@ -123,3 +167,39 @@ class Kubeconfig:
             settings.tls_server_name,
             settings.proxy,
         ), (expiry.timestamp() - EXPIRY_MARGIN if expiry is not None else float("inf"))
+
+
+def _modified(file: Path, otherwise: int = 0) -> int:
+    """When it was, in nanoseconds; `otherwise` where that cannot be told."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return otherwise
+
+
+def _in_thread(read: Callable[[], _Read]) -> asyncio.Future[_Read]:
+    """What `read` returns or raises, from a thread that the process does not wait for at its end.
+
+    A plugin may hang for ever, and would hold up whoever shares a pool of threads with it.
+    """
+    loop = asyncio.get_running_loop()
+    reading: asyncio.Future[_Read] = loop.create_future()
+
+    def settle(read: _Read | None, error: Exception | None) -> None:
+        if read is not None:
+            reading.set_result(read)
+        else:
+            reading.set_exception(error or RuntimeError("nothing was read"))
+            reading.exception()  # whoever began it may be gone
+
+    def run() -> None:
+        found, problem = None, None
+        try:
+            found = read()
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            problem = error
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, found, problem)
+
+    threading.Thread(target=run, name="kubeconfig", daemon=True).start()
+    return reading

@@ -102,6 +102,18 @@ class Context:
         """Whether an identity provider has a say in who asks."""
         return self._user.auth_provider is not None
 
+    @property
+    def files(self) -> list[Path]:
+        """Those that it names, which may change while it stays."""
+        cluster, user = self._cluster, self._user
+        named = (
+            user.token_file,
+            *(() if cluster.certificate_authority_data else (cluster.certificate_authority,)),
+            *(() if user.client_certificate_data else (user.client_certificate,)),
+            *(() if user.client_key_data else (user.client_key,)),
+        )
+        return [self._folder / file for file in named if file]
+
     def credentials(self) -> Credentials:
         """As its files have them now; blocking. Raises AccessError."""
         cluster, user = self._cluster, self._user

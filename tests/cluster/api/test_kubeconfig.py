@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import ssl
@@ -272,6 +273,67 @@ async def test_change_of_the_file_is_taken_up(write, said):
     assert len(said()) == 1
     path.unlink()
     assert await access.credentials() is after
+
+
+@pytest.mark.parametrize("names", ["token", "CA"])
+async def test_change_of_a_file_that_it_names_is_taken_up(write, tmp_path, names):
+    """Tokens and certificates rotate where the kubeconfig stays."""
+    files = {"token": tmp_path / "token", "CA": tmp_path / "ca"}
+    files["token"].write_text("first")
+    AUTHORITY.cert_pem.write_to_path(str(files["CA"]))
+    access = Kubeconfig(write({"tokenFile": "token"}, **{"certificate-authority": "ca"}))
+    before = await access.credentials()
+    assert await access.credentials() is before
+    modified = files["token"].stat().st_mtime_ns
+    files["token"].write_text("second")
+    os.utime(files["token"], ns=(modified, modified))
+    os.utime(files[names], ns=(2, 2))
+    after = await access.credentials()
+    assert after.authorization == "Bearer second"
+    assert await access.credentials() is after
+    files[names].unlink()
+    assert await access.credentials() is after
+
+
+async def test_plugin_that_hangs_is_not_waited_for(write, tmp_path, said):
+    """Nor run a second time beside itself, nor is its answer lost if there is one at last."""
+    user = plugin(tmp_path, {"token": "one"})
+    access = Kubeconfig(write({"exec": user}), patience=0.2)
+    with pytest.raises(AccessError, match="has said nothing for"):
+        async with held(tmp_path):
+            await asyncio.gather(access.credentials(), access.credentials())
+    async with asyncio.timeout(20):
+        while (first := await attempt(access)) is None:
+            pass
+    assert first.authorization == "Bearer one"
+    async with held(tmp_path):
+        assert await access.renew(first) is first
+        assert await access.renew(first) is first
+    assert len([line for line in said() if "are used on" in line]) == 1
+    async with asyncio.timeout(20):
+        while await access.renew(first) is first:
+            pass
+    assert (tmp_path / "runs").read_text() == "north-x" * 2
+
+
+async def attempt(access):
+    with contextlib.suppress(AccessError):
+        return await access.credentials()
+
+
+@contextlib.asynccontextmanager
+async def held(folder):
+    """The plugin says nothing: its answer is a pipe that nobody writes to."""
+    path = folder / "said.json"
+    answer = path.read_text()
+    path.unlink()
+    os.mkfifo(path)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(path.write_text, answer)
+        path.unlink()
+        path.write_text(answer)
 
 
 async def test_plugin_runs_once_until_it_is_refused(write, tmp_path):
