@@ -17,12 +17,11 @@ RECEIVE: Final = 4096
 
 
 class Sender(NamedTuple):
-    """Where a datagram came from: a socket address, and the control data that names the address
-    it was sent to (empty where the socket is bound to that).
-    """
+    """Where a datagram came from: host, port and what else a socket address has, and what the
+    batch that it was in has to know to send a reply there later."""
 
     address: Any
-    control: list[tuple[int, int, bytes]]
+    origin: Any
 
 
 class Batch(Protocol):
@@ -43,8 +42,11 @@ class Batch(Protocol):
         A reply that cannot be sent is counted and dropped: no client's address ends the loop.
         """
 
-    def send_to(self, sender: Sender, reply: bytes) -> None:
-        """Send one reply later than its batch, in the same way."""
+    def send_late(self, replies: Sequence[tuple[Sender, bytes]]) -> None:
+        """Send replies to datagrams of batches before this one, in the same way.
+
+        To be called before `receive`, or after `send`.
+        """
 
 
 class Singles:
@@ -73,10 +75,14 @@ class Singles:
     def send(self, replies: Sequence[bytes | None]) -> None:
         for sender, reply in zip(self._senders, replies, strict=True):
             if reply is not None:
-                self.send_to(sender, reply)
+                self._send(sender, reply)
 
-    def send_to(self, sender: Sender, reply: bytes) -> None:
+    def send_late(self, replies: Sequence[tuple[Sender, bytes]]) -> None:
+        for sender, reply in replies:
+            self._send(sender, reply)
+
+    def _send(self, sender: Sender, reply: bytes) -> None:
         try:
-            self._socket.sendmsg([reply], sender.control, 0, sender.address)
+            self._socket.sendmsg([reply], sender.origin, 0, sender.address)
         except OSError:
             self.unsent += 1

@@ -123,13 +123,9 @@ class Mmsg:
         else:
             scope = int.from_bytes(name[24:28], sys.byteorder)
             address = (socket.inet_ntop(socket.AF_INET6, name[8:24]), port, 0, scope)
-        if not self._info_size:
-            return Sender(address, [])
         begin = index * _CONTROL
         control = bytes(self._control[begin : begin + _CMSG_HEADER + self._info_size])
-        level = int.from_bytes(control[8:12], sys.byteorder)
-        kind = int.from_bytes(control[12:16], sys.byteorder)
-        return Sender(address, [(level, kind, control[_CMSG_HEADER:])])
+        return Sender(address, (name, control))
 
     def send(self, replies: Sequence[bytes | None]) -> None:
         out, lengths = self._out, self._out_lengths
@@ -146,11 +142,14 @@ class Mmsg:
             begin += _SEND
         self._flush(first, index)
 
-    def send_to(self, sender: Sender, reply: bytes) -> None:
-        try:
-            self._socket.sendmsg([reply], sender.control, 0, sender.address)
-        except OSError:
-            self.unsent += 1
+    def send_late(self, replies: Sequence[tuple[Sender, bytes]]) -> None:
+        for first in range(0, len(replies), BATCH):
+            some = replies[first : first + BATCH]
+            for index, (sender, _) in enumerate(some):
+                name, control = sender.origin
+                self._names[index * _NAME : index * _NAME + len(name)] = name
+                self._control[index * _CONTROL : index * _CONTROL + len(control)] = control
+            self.send([reply for _, reply in some])
 
     def _flush(self, first: int, end: int) -> None:
         """Send the replies from `first` to before `end`, past those that the system refuses."""

@@ -38,6 +38,8 @@ class UdpFrontend:
         self._loop = loop
         self._batch = batch_of(sock)
         self._waiting: set[asyncio.Task[None]] = set()
+        self._late: list[tuple[Sender, bytes]] = []
+        self._closed = False
         loop.add_reader(sock, self._readable)
 
     @property
@@ -52,12 +54,14 @@ class UdpFrontend:
             await asyncio.sleep(0)
         if self._waiting:
             await asyncio.wait(self._waiting, timeout=_DRAIN)
+        self._send_late()
 
     def close(self) -> None:
         """Stop reading and close the socket."""
         self._loop.remove_reader(self._socket)
         for task in self._waiting:
             task.cancel()
+        self._closed = True
         self._socket.close()
 
     def _readable(self) -> bool:
@@ -119,7 +123,15 @@ class UdpFrontend:
     async def _reply_later(self, sender: Sender, answer: Awaitable[bytes | None]) -> None:
         reply = await answer
         if reply is not None:
-            self._batch.send_to(sender, reply)
+            if not self._late:
+                # What else comes in this turn of the loop goes out together.
+                self._loop.call_soon(self._send_late)
+            self._late.append((sender, reply))
+
+    def _send_late(self) -> None:
+        late, self._late = self._late, []
+        if not self._closed:
+            self._batch.send_late(late)
 
 
 def batch_of(sock: socket.socket) -> Batch:
