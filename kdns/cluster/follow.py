@@ -12,6 +12,7 @@ from kdns.cluster.feed import Event, Feed
 
 _log: Final = logging.getLogger("plugin/kubernetes")
 
+COMPLAIN_AGAIN: Final = 60.0
 SLICE: Final = 0.001
 """Longest time in seconds that changes are applied without a turn for anybody else."""
 
@@ -33,15 +34,18 @@ async def follow(
     seconds.
     """
     turn = clock()
+    complained = float("-inf")
+    unsaid = 0
     async with aclosing(feed.events()) as events:
         async for event in events:
             try:
-                touched = apply(event)
+                if touched := apply(event):
+                    forget(touched)
             except Exception:  # noqa: BLE001 - one object must not end the watch
-                _log.exception("a change could not be applied and was left out: %.200r", event)
-                continue
-            if touched:
-                forget(touched)
+                unsaid += 1
+                if clock() - complained >= COMPLAIN_AGAIN:
+                    _log.exception("%d changes could not be applied, lastly %.200r", unsaid, event)
+                    complained, unsaid = clock(), 0
             if clock() - turn > SLICE:
                 await pause()
                 turn = clock()

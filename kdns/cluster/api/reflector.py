@@ -91,6 +91,9 @@ class Reflector:
         self._doubt = False
         self._unpaged = False
         self._listing = False
+        # Those of `skipped` that the list has not told of yet.
+        self._unlisted: set[str] = set()
+        self._nameless = False
         self._body: Body | None = None
         self._heard = False
         self._bookmarked = False
@@ -145,6 +148,7 @@ class Reflector:
 
     def _begin(self) -> None:
         self.known.begin(distrust=self._distrust)
+        self._unlisted = set(self.skipped)
         self._listing = True
 
     async def _pages(self) -> None:
@@ -300,6 +304,8 @@ class Reflector:
         if not self._listing:
             self._advance(identity.resource_version)
         elif identity.ends_initial_events:
+            if not identity.resource_version:
+                raise Failure(Reason.GARBLED, "a list without a resourceVersion")
             self._end_list(identity.resource_version, events)
 
     def _advance(self, version: str) -> None:
@@ -336,12 +342,15 @@ class Reflector:
         """Leave out what cannot be decoded; what is known of the object stays."""
         self._stats.skipped += 1
         key = identity.key if identity is not None and identity.name else ""
-        if key not in self.skipped and len(self.skipped) < _COMPLAINTS:
+        told = key in self.skipped or len(self.skipped) >= _COMPLAINTS if key else self._nameless
+        if not told:
             name = key.removeprefix("/") or "of unknown name"
             _log.warning("%s %s is left out: %s", self.resource.kind, name, error)
         if identity is None or not key:
+            self._nameless = True
             return
         self.known.confirm(key)
+        self._unlisted.discard(key)
         self.skipped[key] = identity.fingerprint
         self._advance(identity.resource_version)
 
@@ -349,8 +358,10 @@ class Reflector:
         """All that exists has been told: what was not told of is gone."""
         for key in self.known.end():
             namespace, _, name = key.partition("/")
-            self.skipped.pop(key, None)
             events.append(Delete(self.resource.kind, namespace, name))
+        for key in self._unlisted:
+            self.skipped.pop(key, None)
+        self._unlisted = set()
         self._version = version
         self._listing = self._must_list = self._distrust = False
         self._unpaged = self._doubt = False
@@ -404,6 +415,9 @@ class Reflector:
             if self._silences > 1 and self._bookmarked:
                 self._must_list = self._distrust = True
             return True
+        if reason is Reason.INVALID:
+            # What else could be wrong with what is asked for than a version of another server?
+            self._must_list = self._distrust = True
         garbled = reason in {Reason.GARBLED, Reason.UNEXPECTED}
         self._must_list |= garbled or self._internal_errors >= INTERNAL_ERRORS
         heard, self._heard = self._heard, False

@@ -575,3 +575,56 @@ async def test_list_without_a_version_is_no_list(api, services, say):
 
     await services.until(lambda: stats(services).errors == {"garbled": 1})
     assert not stats(services).synced
+
+
+async def test_stream_without_a_version_at_its_end_is_no_list(api, services, say):
+    """A watch without one would begin anew each time, and tell of no deletion."""
+    end = say.bookmark(1, end=True)
+    end["object"]["metadata"]["resourceVersion"] = ""
+    await (await api.asked()).stream(say.added("a", 1), end)
+
+    await services.until(lambda: stats(services).errors == {"garbled": 1})
+    assert not stats(services).synced
+
+
+@pytest.mark.parametrize("code", [400, 422])
+async def test_version_that_the_server_does_not_take_is_given_up(
+    api, services, watched, say, time, code
+):
+    time.now += 5
+    await watched.end()
+    await (await api.asked()).answer(code, say.status(code, "BadRequest"))
+    newest = await api.asked()
+
+    assert newest.query["sendInitialEvents"] == "true"
+    assert "resourceVersion" not in newest.query
+    assert time.slept == [0.8]
+
+
+async def test_garbage_is_counted_and_said_once(api, services, watched, say, said):
+    for _ in range(50):
+        await watched.send(say.event("ADDED", 5), say.event("ADDED", {"spec": {}}))
+    await watched.send(say.modified("a", 11))
+    await services.read(1)
+
+    assert stats(services).skipped == 100
+    assert [line for line in said() if "left out" in line] == [
+        "Service of unknown name is left out: Expected `object`, got `int` - at `$.object`"
+    ]
+
+
+async def test_what_could_not_be_decoded_is_forgotten_when_it_is_gone(
+    api, services, watched, say, said
+):
+    for name in ("gone", "still"):
+        await watched.send(say.event("ADDED", say.service(name, 11, ports="none")))
+    await watched.send(say.error(410, "Expired"))
+    relist = await api.asked()
+    still = say.event("ADDED", say.service("still", 11, ports="none"))
+    await relist.stream(still, say.bookmark(20, end=True), say.added("c", 21))
+    await services.read(3)
+    await relist.send(say.event("ADDED", say.service("gone", 22, ports="none")), say.added("d", 23))
+    await services.read(1)
+
+    left_out = [line.split(" is ")[0] for line in said() if "left out" in line]
+    assert left_out == ["Service default/gone", "Service default/still", "Service default/gone"]
