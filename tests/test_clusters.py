@@ -102,3 +102,24 @@ async def test_file_of_a_source_that_leaves_is_its_successors(tmp_path: Path) ->
     assert not await old.load(Store(clock=time.time))
     await clusters.retire([after])
     assert await new.load(Store(clock=time.time))
+
+
+async def test_what_is_gone_since_a_snapshot_goes_a_piece_at_a_time(tmp_path: Path) -> None:
+    source = Source(snapshot=tmp_path / "records")
+    earlier = Clusters(told, lambda _: None, time.perf_counter)
+    store = earlier.store(source)
+    assert await earlier.start()
+    for n in range(100):
+        store.apply(Upsert(Namespace(Metadata(f"gone-{n}"))))
+    await earlier.retire([source])
+
+    steps: list[int] = []
+    clock = iter(range(10**6))  # time is over after each event
+    clusters = Clusters(told, lambda _: steps.append(len(now.namespaces)), lambda: next(clock))
+    now = clusters.store(source)
+    assert await clusters.start()
+    assert len(now.namespaces) == 101
+    await until(lambda: now.synced)
+    assert now.namespaces == {b"\x04shop"}
+    assert sorted(steps, reverse=True) == [*range(100, 0, -1), 1]
+    await clusters.retire([source])

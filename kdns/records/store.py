@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Final
+from typing import Final, cast
 
 from msgspec import Struct
 
 from kdns.cluster.feed import Delete, Event, Upsert
-from kdns.cluster.objects import EndpointSlice, Namespace, Object, Service, ServiceImport
+from kdns.cluster.objects import EndpointSlice, Kind, Namespace, Object, Service, ServiceImport
+from kdns.dns.names import labels
 from kdns.records.compiler import Compiler, dns_label
 from kdns.records.entries import ServiceEntry, SliceEntry
 from kdns.records.externals import Externals
@@ -174,6 +175,16 @@ class Store:
                     self._set_pod(name, tokens, touched)
                     self.unconfirmed.add(("Pod", name))
 
+    def unconfirmed_deletes(self) -> Iterator[Delete]:
+        """What the first sync would take away all at once, as events that do it one by one."""
+        for kind, known in list(self.unconfirmed):
+            if isinstance(known, bytes):
+                name, *within = (label.decode() for label in labels(known))
+                yield Delete(cast("Kind", kind), "".join(within), name)
+            else:
+                namespace, _, name = known.partition("/")
+                yield Delete(cast("Kind", kind), namespace, name)
+
     def verified_pods(self) -> Iterator[tuple[bytes, bytes]]:
         """(namespace as a wire label, packed address) of every pod known."""
         for token in self.pods:
@@ -213,24 +224,23 @@ class Store:
                         services.set_slice(name, None, None, touched)
         self.unconfirmed.clear()
 
-    def _confirm(self, item: Object) -> None:
+    def _confirm(self, kind: str, namespace: str, name: str) -> None:
         """What was restored of an object is out of the API server's own mouth now."""
-        name, namespace = item.metadata.name, item.metadata.namespace
-        kind = type(item).__name__
         known: str | bytes | None = f"{namespace}/{name}"
-        if isinstance(item, Namespace):
+        if kind == "Namespace":
             known = dns_label(name)
-        elif isinstance(item, (Service, ServiceImport)):
+        elif kind in {"Service", "ServiceImport"}:
             label, below = dns_label(name), dns_label(namespace)
             known = label + below if label and below else None
         if known is not None:
             self.unconfirmed.discard((kind, known))
 
     def _upsert(self, item: Object, touched: set[bytes]) -> None:
-        if self.unconfirmed:
-            self._confirm(item)
         name, namespace = item.metadata.name, item.metadata.namespace
-        self._complaints.subject = f"{type(item).__name__} {namespace}/{name}"
+        kind = type(item).__name__
+        if self.unconfirmed:
+            self._confirm(kind, namespace, name)
+        self._complaints.subject = f"{kind} {namespace}/{name}"
         if isinstance(item, Namespace):
             self._set_namespace(self._checked(name), touched, exists=True)
         elif isinstance(item, Service):
@@ -246,6 +256,8 @@ class Store:
             self._set_pod(f"{namespace}/{name}", tokens, touched)
 
     def _delete(self, event: Delete, touched: set[bytes]) -> None:
+        if self.unconfirmed:
+            self._confirm(*event)
         name = f"{event.namespace}/{event.name}"
         if event.kind == "Namespace":
             self._set_namespace(dns_label(event.name), touched, exists=False)

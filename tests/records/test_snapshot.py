@@ -3,6 +3,8 @@
 import gc
 import weakref
 
+import pytest
+
 from kdns.cluster.feed import Synced, Upsert
 from kdns.cluster.objects import (
     SERVICE_NAME_LABEL,
@@ -117,14 +119,20 @@ def test_what_is_confirmed_stays() -> None:
     assert listing(restored) == listing(filled())
 
 
-def test_what_nobody_confirms_goes_at_the_first_sync() -> None:
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_what_nobody_confirms_goes_at_the_first_sync(one_by_one) -> None:
     restored = copy(filled())
     kept = [item for item in objects() if item.metadata.name in ("shop", "web", "web-x")]
     fresh = Store(clock=lambda: 1_000)
     for store in (restored, fresh):
         for item in kept:
             store.apply(Upsert(item))
-    touched = restored.apply(Synced())
+    touched: set[bytes] = set()
+    if one_by_one:
+        for event in restored.unconfirmed_deletes():
+            touched.update(restored.apply(event))
+        assert not restored.unconfirmed
+    touched.update(restored.apply(Synced()))
     fresh.apply(Synced())
     assert {b"\x02db\x04shop", b"\x03out\x04shop", b"@\x0a\xf4\x00\x01"} <= set(touched)
     assert listing(restored) == listing(fresh)
