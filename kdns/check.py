@@ -12,6 +12,7 @@ from kdns.corefile import parser
 from kdns.corefile.tokens import CorefileError, Notice
 from kdns.dns.query import Query
 from kdns.dns.reply import Reply, refusal
+from kdns.forwarding.cache import Settings
 from kdns.forwarding.exchange import Heard, Pending, Question
 from kdns.forwarding.options import Options
 from kdns.frontend.interfaces import interfaces
@@ -40,6 +41,7 @@ class _Unstarted:
     def __init__(self) -> None:
         self.series = SeriesRegistry()
         self.secret = bytes(16)
+        self.cache = Settings()
 
     def store(self, source: Source) -> Store:
         return new_store(source)

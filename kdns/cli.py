@@ -7,14 +7,11 @@ makes no sense.
 from __future__ import annotations
 
 import argparse
-import asyncio
-import contextlib
 import logging
 import os
 import platform
-import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -130,7 +127,9 @@ def _serve(options: argparse.Namespace) -> int:
     logs.configure()
     if options.quiet:
         _log.setLevel(logging.WARNING)
-    return _run(*_configuration(options), pidfile=options.pidfile)
+    from kdns.serving import serve  # noqa: PLC0415 - each command imports what it needs
+
+    return serve(*_configuration(options), pidfile=options.pidfile)
 
 
 def _configuration(options: argparse.Namespace) -> tuple[Callable[[], Corefile], Corefile | None]:
@@ -163,63 +162,6 @@ def manifests_corefile(
     quoted = '"' + directory.replace('"', '\\"') + '"'
     ranges = "".join(f"\n    service_range {each}" for each in service_ranges)
     return _MANIFESTS.format(directory=quoted, zone=zone, port=port, ranges=ranges)
-
-
-def _run(read: Callable[[], Corefile], default: Corefile | None, pidfile: str | None) -> int:
-    from kdns.process import loop_factory, prepare  # noqa: PLC0415 - as below
-    from kdns.server import StartError  # noqa: PLC0415 - each command imports what it needs
-
-    prepare()
-    try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(_until_stopped(read, default, pidfile))
-    except StartError as error:
-        _log.error("%s", error)
-        return 1
-    return 0
-
-
-async def _until_stopped(
-    read: Callable[[], Corefile], default: Corefile | None, pidfile: str | None
-) -> None:
-    from kdns.feeds import open_feed  # noqa: PLC0415 - as in `_run`
-    from kdns.server import Server  # noqa: PLC0415
-
-    server = Server(read, Path(), open_feed, default)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
-    loop.add_signal_handler(signal.SIGUSR1, server.request_reload)
-    # CoreDNS lives on too: a terminal that closes sends the one, and habit the other.
-    for number in (signal.SIGHUP, signal.SIGUSR2):
-        loop.add_signal_handler(number, lambda: None)
-    try:
-        await server.start()
-        with _pidfile(Path(pidfile)) if pidfile else contextlib.nullcontext():
-            await server.run()
-    except BaseException:
-        # uvloop waits without end for what is still open.
-        await server.close()
-        raise
-
-
-@contextlib.contextmanager
-def _pidfile(path: Path) -> Iterator[None]:
-    """A file with the process ID for as long as the context lasts. Raises StartError."""
-    from kdns.server import StartError  # noqa: PLC0415 - as in `_run`
-
-    try:
-        path.write_text(f"{os.getpid()}\n")
-    except OSError as error:
-        raise StartError(
-            f"cannot write the pidfile {path}: {error.strerror}: choose another place"
-        ) from error
-    try:
-        yield
-    finally:
-        # It may be gone by now, or its folder not ours to change.
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def _check(words: Sequence[str]) -> int:

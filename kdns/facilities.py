@@ -12,6 +12,7 @@ from typing import Final, Protocol
 from kdns.cluster.source import Source
 from kdns.dns.reply import Reply
 from kdns.forwarders import Forwarders
+from kdns.forwarding.cache import Settings
 from kdns.forwarding.forwarder import Forwarder
 from kdns.forwarding.options import Options
 from kdns.frontend.interfaces import interfaces
@@ -49,11 +50,13 @@ class Facilities:
         forget_answers: Callable[[], None],
         forwarders: Forwarders,
         secret: bytes,
+        cache: Settings | None = None,
     ) -> None:
         self.used: set[Source] = set()
         self.forwarded: set[Options] = set()
         self.series = series
         self.secret = secret
+        self.cache = cache or Settings()
         self.forget_answers = forget_answers
         self._stores = stores
         self._forwarders = forwarders

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client.core import Metric
 
@@ -24,6 +24,7 @@ from kdns.corefile.parser import Corefile
 from kdns.corefile.tokens import CorefileError, Position
 from kdns.facilities import COLLECT_AFTER, Chores, Facilities
 from kdns.forwarders import Forwarders
+from kdns.forwarding.cache import Settings
 from kdns.forwarding.options import Options
 from kdns.frontend.frontends import Frontends
 from kdns.frontend.http import HttpFrontends, Page
@@ -57,6 +58,17 @@ _REFUSALS: Final = (CorefileError, ListenError, FeedError, OSError, ValueError)
 _NOT_ASKED: Final = 1.0
 
 
+class Role(NamedTuple):
+    """What a server is for, where that makes a difference.
+
+    `cache`: what caches do where the Corefile says nothing else. `beside`: another instance may
+    have the same ports, which goes as this one comes.
+    """
+
+    cache: Settings = Settings()
+    beside: bool = False
+
+
 class StartError(Exception):
     """Why the server cannot run, where, and what to do, in one line."""
 
@@ -66,7 +78,8 @@ class Server:
 
     `read` yields the Corefile as it is now and raises CorefileError; `folder` is what its relative
     paths begin at. `open_feed` makes the feed of a source, and raises FeedError or ValueError where
-    that cannot be. `default` is what an empty Corefile stands for at the start.
+    that cannot be. `default` is what an empty Corefile stands for at the start. `role` holds for
+    what this process serves itself.
     """
 
     def __init__(
@@ -75,16 +88,18 @@ class Server:
         folder: Path,
         open_feed: Callable[[Source], Feed],
         default: Corefile | None = None,
+        role: Role = Role(),  # noqa: B008 - it cannot change
     ) -> None:
         self._read = read
+        self._role = role
         self._default = default
         self._folder = folder
         self._traffic = Traffic()
         self._exposition = Exposition(self._traffic)
         self._exposition.sources.append(self._metrics)
         loop = asyncio.get_running_loop()
-        self._frontends = Frontends(self._traffic, loop, time.perf_counter)
-        self._http = HttpFrontends()
+        self._frontends = Frontends(self._traffic, loop, time.perf_counter, beside=role.beside)
+        self._http = HttpFrontends(beside=role.beside)
         self._series = SeriesRegistry()
         self._chores = Chores()
         self._forwarders = Forwarders(self._series, loop, time.perf_counter)
@@ -191,7 +206,12 @@ class Server:
         """
         forget = self._frontends.forget_all
         facilities = Facilities(
-            self._clusters, self._series, forget, self._forwarders, self._secret
+            self._clusters,
+            self._series,
+            forget,
+            self._forwarders,
+            self._secret,
+            self._role.cache,
         )
         known = self._clusters.sources()
         with ExitStack() as undo:

@@ -5,6 +5,7 @@ Pure: it asks nobody and reads no clock. Times are whole seconds of a clock that
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
@@ -66,8 +67,9 @@ class Stale:
 class Settings:
     """How much is kept and for how long; `error` in seconds, 0 for never.
 
-    `plain_success` and `plain_denial` are zones, lower-case wire names, without a cache of their
-    answers or denials. With `keep_ttl` TTLs do not count down.
+    `jitter` is the largest share of its time by which an answer is kept shorter, at random, so that
+    many caches do not ask together. `plain_success` and `plain_denial` are zones, lower-case wire
+    names, without a cache of their answers or denials. With `keep_ttl` TTLs do not count down.
     """
 
     success: Bounds = _SUCCESS
@@ -81,6 +83,7 @@ class Settings:
     plain_success: frozenset[bytes] = frozenset()
     plain_denial: frozenset[bytes] = frozenset()
     keep_ttl: bool = False
+    jitter: float = 0.0
 
 
 class Found(NamedTuple):
@@ -119,8 +122,14 @@ class Cache:
     """The answers and the denials of one cache. A key is in one of the two, but for
     `prefer_positive`."""
 
-    def __init__(self, settings: Settings, evicted: dict[Half, Count]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        evicted: dict[Half, Count],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
         self._settings = settings
+        self._chance = chance
         self._stale = settings.stale
         most = settings.max_bytes
         self.success = Entries(settings.success_capacity, most, evicted["success"])
@@ -239,7 +248,8 @@ class Cache:
             if before is not None:
                 seen, hits = before.seen, before.hits
         error = found.kind == "error"
-        return Entry(now, found.seconds, 0, seen, hits, error, content(found.reply, name))
+        seconds = found.seconds - int(found.seconds * self._settings.jitter * self._chance())
+        return Entry(now, seconds, 0, seen, hits, error, content(found.reply, name))
 
     def _count(
         self, prefetch: Prefetch, entries: Entries, key: bytes, entry: Entry, now: int

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from kdns.frontend.responder import Lane, Responder
-from kdns.frontend.sockets import ListenError, descriptors, open_tcp, open_udp
+from kdns.frontend.sockets import ListenError, descriptors, open_tcp, open_udp, take_turns
 from kdns.frontend.tcp import Limits, TcpFrontend
 from kdns.frontend.udp import UdpFrontend
 from kdns.plugins.chain import Router
@@ -38,11 +38,20 @@ class _Serving:
 
 
 class Frontends:
-    """Serves each endpoint by its router, and changes both while queries come in."""
+    """Serves each endpoint by its router, and changes both while queries come in.
+
+    With `beside` another instance may have the same endpoints, and takes over as this one ends.
+    """
 
     def __init__(
-        self, traffic: Traffic, loop: asyncio.AbstractEventLoop, clock: Callable[[], float]
+        self,
+        traffic: Traffic,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        *,
+        beside: bool = False,
     ) -> None:
+        self._beside = beside
         self._traffic = traffic
         self._loop = loop
         self._clock = clock
@@ -59,8 +68,11 @@ class Frontends:
         ports = self.ports() | set(shared)
         for endpoint in endpoints:
             if endpoint not in self._serving:
-                opened[endpoint] = list(open_pairs(endpoint, undo, beside=endpoint.port in ports))
+                beside = self._beside or endpoint.port in ports
+                opened[endpoint] = list(open_pairs(endpoint, undo, beside=beside))
                 ports.add(endpoint.port)
+                for pair in opened[endpoint] if self._beside else ():
+                    take_turns(pair.tcp)
         return opened
 
     async def serve(self, routers: Mapping[Endpoint, Router], opened: Opened) -> None:
@@ -76,7 +88,7 @@ class Frontends:
             router = routers[endpoint]
             self._serving[endpoint] = [await self._start(endpoint, pair, router) for pair in pairs]
         for endpoint in [endpoint for endpoint in self._serving if endpoint not in routers]:
-            await _stop(self._serving.pop(endpoint))
+            await self._stop(self._serving.pop(endpoint))
 
     def forget(self, names: Collection[bytes]) -> None:
         """Store names changed: what was answered from them holds no longer."""
@@ -92,7 +104,7 @@ class Frontends:
 
     async def close(self) -> None:
         """Answer what is there, then close every socket."""
-        await _stop(list(self._all()))
+        await self._stop(list(self._all()))
         self._serving.clear()
 
     def could_not(self) -> Sockets:
@@ -121,6 +133,13 @@ class Frontends:
         stream = TcpFrontend(pair.tcp, self._responder(tcp, router), self._loop, limits)
         await stream.start()
         return _Serving(UdpFrontend(pair.udp, self._responder(udp, router), self._loop), stream)
+
+    async def _stop(self, serving: list[_Serving]) -> None:
+        for one in serving:
+            await one.udp.drain()
+            await one.tcp.drain(beside=self._beside)
+            one.udp.close()
+            one.tcp.close()
 
     def _responder(self, lane: Lane, router: Router) -> Responder:
         return Responder(lane, router, self._traffic, self._clock)
@@ -151,11 +170,3 @@ def _open_pair(host: str, port: int, undo: ExitStack, *, beside: bool, listen: b
     tcp = open_tcp(host, port, beside=beside, listen=listen)
     undo.callback(tcp.close)
     return Pair(host, udp, tcp)
-
-
-async def _stop(serving: list[_Serving]) -> None:
-    for one in serving:
-        await one.udp.drain()
-        await one.tcp.drain()
-        one.udp.close()
-        one.tcp.close()

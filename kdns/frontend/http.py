@@ -39,9 +39,13 @@ Place = tuple[str, int]
 
 
 class HttpFrontends:
-    """Serves the pages of each place, and changes both while requests come in."""
+    """Serves the pages of each place, and changes both while requests come in.
 
-    def __init__(self) -> None:
+    With `beside` another instance may have the same places.
+    """
+
+    def __init__(self, *, beside: bool = False) -> None:
+        self._beside = beside
         self._serving: dict[Place, list[_HttpFrontend]] = {}
 
     def open(
@@ -54,7 +58,7 @@ class HttpFrontends:
         opened: dict[Place, list[socket.socket]] = {}
         for place in places:
             if place not in self._serving:
-                opened[place] = list(_open(*place, undo))
+                opened[place] = list(_open(*place, undo, beside=self._beside))
         return opened
 
     async def serve(
@@ -139,13 +143,13 @@ class _HttpFrontend:
         return web.Response(status=status, body=body, headers={"Content-Type": content_type})
 
 
-def _open(host: str, port: int, undo: ExitStack) -> Iterator[socket.socket]:
+def _open(host: str, port: int, undo: ExitStack, *, beside: bool) -> Iterator[socket.socket]:
     """The sockets of one place; a family that this machine does not have is left out."""
     wildcard = ["0.0.0.0", "::"]  # noqa: S104 - probes and scrapes come from other hosts
     hosts = {"": wildcard, "localhost": ["127.0.0.1", "::1"]}.get(host, [host])
     for index, address in enumerate(hosts):
         try:
-            sock = open_tcp(address, port)
+            sock = open_tcp(address, port, beside=beside)
         except ListenError as error:
             if index and error.no_family:
                 continue

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import resource
 import socket
+import struct
 import sys
 from contextlib import suppress
 from typing import Final
@@ -21,6 +23,9 @@ _CURES: Final = {
 }
 _NO_FAMILY: Final = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _BACKLOG: Final = 1024
+_BPF_RETURN: Final = 0x06
+_SO_ATTACH_REUSEPORT_CBPF: Final = 51
+_SO_DETACH_REUSEPORT_BPF: Final = 68
 _IP_PKTINFO: Final = 8  # Linux's number; Python does not name it before 3.14
 
 
@@ -101,6 +106,27 @@ def deafen(sock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def give_way(sock: socket.socket) -> None:
+    """Let new connections to a port that is shared go to the instance that came second.
+
+    For one that came first, and is about to close. What has come to a listening socket is lost with
+    it, so nothing more may come; alone it still gets what comes. Nothing changes where the system
+    cannot do this.
+    """
+    # A packet filter that returns the number of a socket in the order of their coming; where there
+    # is none of that number Linux chooses as ever.
+    program = (ctypes.c_char * 8).from_buffer_copy(struct.pack("HBBI", _BPF_RETURN, 0, 0, 1))
+    filter_ = struct.pack("HP", 1, ctypes.addressof(program))
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, filter_)
+
+
+def take_turns(sock: socket.socket) -> None:
+    """Undo what the instance before the one before gave way with."""
+    with suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
 
 
 def is_wildcard(sock: socket.socket) -> bool:

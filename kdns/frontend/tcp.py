@@ -16,12 +16,14 @@ from typing import Final, cast
 
 from kdns.dns.query import Client
 from kdns.frontend.responder import Responder
+from kdns.frontend.sockets import give_way
 
 logger = logging.getLogger(__name__)
 
 _SWEEP: Final = 1.0
 _MAX_UNREAD: Final = 64 * 1024
 _BACKLOG: Final = 1024
+_HANDSHAKE: Final = 0.05  # seconds; connections from this node or its pods take less
 _DRAIN: Final = 5.0  # seconds that replies may still take when the socket is to go
 
 
@@ -273,8 +275,14 @@ class TcpFrontend:
             connection.sweep(now)
         self._sweeper = self.loop.call_later(_SWEEP, self.sweep)
 
-    async def drain(self) -> None:
-        """Accept no more, and wait for the replies that are due."""
+    async def drain(self, *, beside: bool = False) -> None:
+        """Accept no more, and wait for the replies that are due.
+
+        With `beside` another instance may listen on the port: no connection is lost on the way.
+        """
+        if beside:
+            give_way(self._socket)
+            await asyncio.sleep(_HANDSHAKE)
         if self._server is not None:
             self._server.close()
         waiting = {task for connection in self._connections for task in connection.waiting}

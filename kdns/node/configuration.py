@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from kdns.node.configmap import BadConfigMap, ConfigMap, load, stub_domains, upstreams
 from kdns.node.flags import KUBE_DNS_FOLDER, Flags
 from kdns.node.journal import Journal
-from kdns.node.template import BadTemplate, Values, render, service_address
+from kdns.node.template import BadTemplate, NoService, Values, render, service_address
 
 POLL: Final = 10.0
 """Seconds between two looks at template and ConfigMap, as node-cache has it."""
@@ -39,6 +39,8 @@ class Configuration:
             flags.endpoint,
             service,
         )
+        self.lacks_service = False
+        """Whether the environment does not tell the address that the template needs."""
         self._configmap = ConfigMap()
         self._seen: object = None
 
@@ -104,6 +106,7 @@ class Configuration:
                 self._configmap,
             )
         except BadTemplate as error:
+            self.lacks_service = isinstance(error, NoService)
             self._journal.error("configmap", str(error))
             return False
         content = text.encode("utf-8", "surrogateescape")

@@ -24,6 +24,10 @@ class BadTemplate(Exception):
     """A template of which no Corefile can be made: where, why, and what to do."""
 
 
+class NoService(BadTemplate):
+    """The environment does not tell the address of the cluster's DNS."""
+
+
 class Values(NamedTuple):
     """What the variables stand for; `cluster_dns` None where the environment does not say."""
 
@@ -55,7 +59,7 @@ def render(template: str, file: str, values: Values, configmap: ConfigMap) -> st
         servers = RESOLV_CONF
     if _CLUSTER_DNS in text and values.cluster_dns is None:
         service = values.upstream_service
-        raise BadTemplate(
+        raise NoService(
             f"{_where(template, _CLUSTER_DNS, file)}: the address for {_CLUSTER_DNS} is not known:"
             f" {service_variable(service)} is no address in the environment: make the Service"
             f" {service} in the namespace of this pod, then start the pod again"

@@ -39,7 +39,7 @@ def read(directive: Directive, site: Site) -> tuple[list[bytes], Settings]:
     CoreDNS: plugin/cache/setup.go. What is written twice counts as it was written last.
     """
     words = arguments(directive, "[TTL] [ZONE...]")
-    settings = Settings()
+    settings = site.facilities.cache
     if words and re.fullmatch("[+-]?[0-9]{1,18}", words[0].text):
         ttl = min(integer(1)(words[0]), _MAX_TTL)
         settings = replace(settings, success=Bounds(ttl), denial=Bounds(ttl))
@@ -56,8 +56,8 @@ def read(directive: Directive, site: Site) -> tuple[list[bytes], Settings]:
         settings = replace(
             settings,
             error=ceil(error),
-            prefetch=_prefetch(properties),
-            stale=_stale(properties),
+            prefetch=_prefetch(properties, settings.prefetch),
+            stale=_stale(properties, settings.stale),
             plain_success=success,
             plain_denial=denial,
             keep_ttl=properties.flag("keepttl"),
@@ -96,9 +96,12 @@ def _plain(properties: Properties) -> tuple[frozenset[bytes], frozenset[bytes]]:
     return plain.get("success", frozenset()), plain.get("denial", frozenset())
 
 
-def _prefetch(properties: Properties) -> Prefetch | None:
+def _prefetch(properties: Properties, default: Prefetch | None) -> Prefetch | None:
+    written = properties.each("prefetch", "AMOUNT [DURATION] [PERCENTAGE%]")
+    if not written:
+        return default
     prefetch = Prefetch(0)
-    for words in properties.each("prefetch", "AMOUNT [DURATION] [PERCENTAGE%]"):
+    for words in written:
         prefetch = replace(prefetch, amount=integer(0)(words[0]))
         for word in words[1:2]:
             prefetch = replace(prefetch, gap=duration()(word))
@@ -114,9 +117,9 @@ def _percentage(word: Token) -> int:
     return int(written[1])
 
 
-def _stale(properties: Properties) -> Stale | None:
+def _stale(properties: Properties, default: Stale | None) -> Stale | None:
     """None where nothing is served stale: `serve_stale 0` is that too."""
-    stale = None
+    stale = default
     for written in properties.each("serve_stale", "[...]"):
         stale = _read_stale(written)
     policies = properties.each("serve_stale_policy", "POLICY")

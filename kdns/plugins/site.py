@@ -19,6 +19,7 @@ from kdns.corefile.zones import ZoneKey, origins
 from kdns.dns.names import from_text
 from kdns.dns.query import Query
 from kdns.dns.reply import Reply
+from kdns.forwarding.cache import Settings
 from kdns.forwarding.exchange import Heard, Pending, Question
 from kdns.forwarding.options import Options
 from kdns.plugins.plugin import Answer, Handler, Plugin
@@ -82,6 +83,9 @@ class Facilities(Protocol):
 
     secret: bytes
     """16 bytes that nobody else knows, the same in all processes of this server."""
+
+    cache: Settings
+    """What a `cache` does where its directive says nothing else."""
 
     def spawn(self, answer: Awaitable[Reply]) -> bool:
         """Wait for an answer that no client waits for; False, and the answer is not waited for,

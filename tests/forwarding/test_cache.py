@@ -61,7 +61,8 @@ class Asked:
     def __init__(self, **options):
         self.now = 1_000
         self.evicted = {"success": Count(), "denial": Count()}
-        self.cache = Cache(Settings(**options), self.evicted)
+        self.chance = 0.0
+        self.cache = Cache(Settings(**options), self.evicted, lambda: self.chance)
 
     def take(self, said: Reply, asked: Query | None = None):
         asked = asked or query()
@@ -615,3 +616,24 @@ def test_a_model_of_the_cache(steps) -> None:
                 assert found.reply.lifetime == left
                 passed = min(ttls(said), default=left) - left
                 assert ttls(found.reply) == [ttl - passed for ttl in ttls(said)]
+
+
+@pytest.mark.parametrize(
+    ("jitter", "chance", "ttl", "kept"),
+    [
+        (0.0, 0.99, 30, 30),
+        (0.1, 0.0, 30, 30),
+        (0.1, 0.5, 30, 29),
+        (0.1, 0.99, 30, 28),
+        (0.1, 0.99, 5, 5),
+        (0.1, 0.99, 3600, 3244),
+    ],
+)
+def test_answers_are_kept_a_little_shorter_by_chance(jitter, chance, ttl, kept) -> None:
+    asked = Asked(jitter=jitter)
+    asked.chance = chance
+    asked.take(reply(f"{NAME} {ttl} IN A 192.0.2.1"))
+    found = asked.find()
+    assert (ttls(found.reply), found.reply.lifetime) == ([ttl], kept)
+    asked.now += kept
+    assert asked.find() is None

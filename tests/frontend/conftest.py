@@ -26,6 +26,7 @@ from kdns.cluster.objects import (
 )
 from kdns.corefile import parser
 from kdns.dns.query import Client
+from kdns.forwarding.cache import Settings
 from kdns.frontend.responder import Lane, Responder
 from kdns.plugins.chain import Block, Router
 from kdns.plugins.plan import plan
@@ -139,6 +140,7 @@ class Cluster:
 class _Facilities:
     def __init__(self, store):
         self._store = store
+        self.cache = Settings()
         self.series = SeriesRegistry()
 
     def store(self, source):

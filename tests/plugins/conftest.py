@@ -18,6 +18,7 @@ from kdns.dns.names import from_text, to_text
 from kdns.dns.query import Client, Query, parse
 from kdns.dns.render import message
 from kdns.dns.reply import Reply
+from kdns.forwarding.cache import Settings
 from kdns.plugins.plan import plan
 from kdns.plugins.site import Interface
 from kdns.records.store import Store
@@ -73,6 +74,7 @@ class Facilities:
         self.forwarders = {}
         self.series = SeriesRegistry()
         self.secret = bytes(range(16))
+        self.cache = Settings()
         self.spawned = []
         self.forgotten = 0
         self.now = 10.0

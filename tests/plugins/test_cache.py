@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import dns.message
 import pytest
@@ -111,11 +113,12 @@ def addresses(reply: Reply) -> list[int]:
 CAPACITY = 9984
 
 
-def read(text: str) -> Settings:
+def read(text: str, default: Settings = Settings()) -> Settings:  # noqa: B008 - it cannot change
     """The settings of a `cache` with these properties, or in whole."""
     whole = text if text.startswith("cache") else "cache {\n" + text + "\n}"
     (served,) = parser.parse(". {\n" + whole + "\n}", "Corefile", {}).blocks
-    site = Site(served.keys, Path(), facilities=None, requests=Requests(), lookup=None)
+    facilities = SimpleNamespace(cache=default)
+    site = Site(served.keys, Path(), facilities=facilities, requests=Requests(), lookup=None)
     return cache_options.read(served.directives[0], site)[1]
 
 
@@ -211,6 +214,33 @@ def test_capacities_and_ttls(text, success, denial_, capacities, amount) -> None
 )
 def test_serve_stale(text: str, expected: Stale | None) -> None:
     assert read(text).stale == expected
+
+
+OF_A_ROLE = Settings(
+    success=Bounds(30),
+    denial=Bounds(5),
+    prefetch=Prefetch(3, percentage=20),
+    stale=Stale(window=86400, verify=True, timeout=1.8),
+    jitter=0.1,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"),
+    [
+        ("cache", {}),
+        ("cache 60", {"success": Bounds(60), "denial": Bounds(60)}),
+        ("success 9984 60", {"success": Bounds(60)}),
+        ("denial 9984 9", {"denial": Bounds(9)}),
+        ("prefetch 9", {"prefetch": Prefetch(9)}),
+        ("prefetch 0", {"prefetch": None}),
+        ("serve_stale", {"stale": Stale()}),
+        ("serve_stale 0", {"stale": None}),
+        ("servfail 1s", {"error": 1}),
+    ],
+)
+def test_what_is_written_wins_over_what_a_role_does(text: str, changed: dict) -> None:
+    assert read(text, OF_A_ROLE) == replace(OF_A_ROLE, **changed)
 
 
 @pytest.mark.parametrize(
