@@ -52,9 +52,10 @@ class Basis(NamedTuple):
         """With one more denial, as long as which an alias may hold: 0 seconds without an SOA."""
         basis = self.on(reply, now)
         least = min((each.ttl for each in reply.authority), default=0)
-        if reply.counted is None or reply.steady >= STEADY:
+        if reply.lifetime is None or reply.steady >= STEADY:
             return basis._replace(ttl=min(self.ttl, least))
-        return basis._replace(expires=min(self.expires, reply.counted + least))
+        counted = now if reply.counted is None else reply.counted
+        return basis._replace(expires=min(self.expires, counted + least))
 
 
 def denial(own: Reply, basis: Basis, now: int) -> Reply:

@@ -20,6 +20,10 @@ MAX_WALKS: Final = 256
 
 MAX_REMEMBERED: Final = 4096
 
+AGREED: Final = 2
+"""Seconds that a decision holds at least: a resolver's A and AAAA may come one after the other, and
+what was heard for the first time holds for nobody else."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -67,13 +71,13 @@ class Memory(Generic[K, V]):
 
     def put(self, key: K, value: V, basis: Basis, now: int) -> None:
         """Keep a value, if nothing but time undoes what it was made from."""
-        if not basis.memorable or basis.ends <= now:
+        if not basis.memorable:
             return
         self._kept.pop(key, None)
         if len(self._kept) >= MAX_REMEMBERED:
             for oldest in list(islice(self._kept, MAX_REMEMBERED // 16)):
                 del self._kept[oldest]
-        self._kept[key] = basis.ends, value
+        self._kept[key] = max(basis.ends, now + AGREED), value
 
 
 class Walks:
@@ -100,7 +104,8 @@ class Walks:
         if known is not None:
             return known
         if len(self._under_way) >= MAX_WALKS:
-            return self._decided(name, Decision("failed", Basis(ends=self._now())))
+            self._ended("failed")
+            return Decision("failed", Basis(ends=self._now()))
         walk = self._walk(query.qtype, searched, partial(self._ask, query))
         try:
             answer = next(walk)
