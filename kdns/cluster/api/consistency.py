@@ -38,7 +38,7 @@ class Consistency:
 
     `every` are the bounds in seconds of the time between two checks. What differs in the same way
     at two looks, with no word from the watch about it in between, was missed: the reflector lists
-    again, which is counted and logged.
+    again, which is counted and logged. It does so once as well for what it could not decode.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Consistency:
         self._stats = stats
         self._timing = timing
         self._every = every
+        self._read_again: set[tuple[str, Fingerprint]] = set()
 
     async def run(self) -> None:
         """Check for ever; raises nothing."""
@@ -78,6 +79,8 @@ class Consistency:
         if self._stats.lists != lists or not self._reflector.watching:
             return
         self._stats.checks += 1
+        left_out = set(self._reflector.skipped.items())
+        unsure, self._read_again = left_out - self._read_again, left_out
         if missed:
             self._stats.mismatches += 1
             _log.error(
@@ -85,6 +88,12 @@ class Consistency:
                 self._reflector.resource.path,
                 len(missed),
                 min(missed).removeprefix("/"),
+            )
+            self._reflector.relist()
+        elif unsure:
+            _log.info(
+                "%s: listing again, for it may have been on the way that objects became unreadable",
+                self._reflector.resource.path,
             )
             self._reflector.relist()
 
@@ -99,7 +108,7 @@ class Consistency:
             for item in page.items or ():
                 key, there = item.metadata.key, item.metadata.fingerprint
                 unlisted.discard(key)
-                # What cannot be decoded would not be decoded from a list either.
+                # What could not be decoded is known to be different.
                 if known.get(key) != there and skipped.get(key) != there:
                     differing[key] = known.get(key)
             if not page.metadata.continue_:

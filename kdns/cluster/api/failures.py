@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import ssl
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
@@ -114,7 +116,21 @@ def of_answer(code: int, body: bytes, retry_after: str) -> Failure:
 def of_transport(error: Exception) -> Failure:
     """The meaning of what an exchange over the network raised."""
     if isinstance(error, aiohttp.ClientSSLError):
-        return Failure(Reason.TLS, str(error))
+        return Failure(Reason.TLS, _said(error))
     if isinstance(error, TimeoutError):
         return Failure(Reason.TIMEOUT, str(error) or "no answer in time")
-    return Failure(Reason.CONNECTION, str(error) or type(error).__name__)
+    return Failure(Reason.CONNECTION, _said(error) or type(error).__name__)
+
+
+def _said(error: Exception) -> str:
+    """In words, without what aiohttp says of its own objects."""
+    where = f"{getattr(error, 'host', '')}:{getattr(error, 'port', '')}"
+    if untrusted := getattr(error, "certificate_error", None):
+        return f"no trust in {where}: {untrusted}"
+    why = getattr(error, "os_error", None)
+    if why is None:
+        return str(error)
+    if isinstance(why, ssl.SSLError) or (why.errno or 0) <= 0:
+        return f"cannot connect to {where}: {getattr(why, 'reason', '') or why.strerror or why}"
+    # asyncio puts the address where the system's words would be.
+    return f"cannot connect to {where}: {os.strerror(why.errno)}"

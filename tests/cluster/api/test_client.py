@@ -130,7 +130,20 @@ async def test_nobody_there(api, time):
         failure = await failure_of(client)
 
         assert failure.reason is Reason.CONNECTION
+        assert str(failure) == f"cannot connect to 127.0.0.1:{api.port}: Connection refused"
         assert stats.requests.total == {("<error>", "GET", f"127.0.0.1:{api.port}"): 1}
+
+
+async def test_nobody_of_that_name(time, monkeypatch):
+    async def fail(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fail)
+    async with client_of(FileAccess("https://nobody.invalid:1", Files()), time) as (client, _):
+        failure = await failure_of(client)
+
+    assert failure.reason is Reason.CONNECTION
+    assert str(failure) == "cannot connect to nobody.invalid:1: Name or service not known"
 
 
 async def test_no_answer_in_time(api, time):
@@ -268,7 +281,26 @@ async def test_name_of_another_server_is_not_accepted(tls_api, time, tmp_path):
     authority.cert_pem.write_to_path(str(tmp_path / "ca"))
     api = await tls_api(server_side(authority.issue_cert("127.0.0.2")))
     async with client_of(FileAccess(api.url, Files(ca=tmp_path / "ca")), time) as (client, _):
-        assert (await failure_of(client)).reason is Reason.TLS
+        failure = await failure_of(client)
+        assert failure.reason is Reason.TLS
+        assert str(failure).startswith(f"no trust in 127.0.0.1:{api.port}: [SSL: CERT")
+        assert "IP address mismatch" in str(failure)
+
+
+async def test_tls_with_one_who_speaks_none(time):
+    async def answer(_, writer):
+        writer.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        access = FileAccess(f"https://127.0.0.1:{port}", Files())
+        async with client_of(access, time) as (client, _):
+            failure = await failure_of(client)
+
+    assert failure.reason is Reason.TLS
+    assert str(failure).startswith(f"cannot connect to 127.0.0.1:{port}: ")
+    assert "SSLContext" not in str(failure)
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="TCP_USER_TIMEOUT is Linux's")

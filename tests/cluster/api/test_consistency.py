@@ -91,14 +91,36 @@ async def test_what_the_watch_tells_in_between_was_not_missed(api, services, wat
     assert stats(services).lists == 1
 
 
-async def test_what_cannot_be_decoded_is_not_listed_for(api, services, watched, say, time):
+async def test_what_became_unreadable_on_the_way_is_read_again(api, services, watched, say, time):
     await watched.send(say.modified("a", 11, ports="none"))
     await services.until(lambda: stats(services).skipped == 1)
     await time.check()
     await look(api, partial("a", 11), partial("b", 2))
-    await services.until(lambda: stats(services).checks == 1)
+    relist = await api.asked()
+    await relist.stream(say.added("a", 11), say.added("b", 2), say.bookmark(12, end=True))
 
-    assert stats(services).mismatches == 0
+    assert "+default/a@11" in await services.read(2)
+    assert (stats(services).lists, stats(services).mismatches) == (2, 0)
+
+
+async def test_what_cannot_be_decoded_is_listed_for_once(api, services, watched, say, time, said):
+    bad = say.modified("a", 11, ports="none")
+    await watched.send(bad)
+    await services.until(lambda: stats(services).skipped == 1)
+    await time.check()
+    await look(api, partial("a", 11), partial("b", 2))
+    relist = await api.asked()
+    bad["type"] = "ADDED"
+    await relist.stream(bad, say.added("b", 2), say.bookmark(12, end=True))
+    await services.until(lambda: stats(services).lists == 2)
+    await time.check()
+    await look(api, partial("a", 11), partial("b", 2))
+    await services.until(lambda: stats(services).checks == 2)
+    await relist.send(say.added("c", 13))
+
+    assert (await services.read(2))[-1] == "+default/c@13"
+    assert api.idle()
+    assert len([line for line in said() if "left out" in line]) == 1
 
 
 async def test_what_could_not_be_decoded_and_changed_since_is(api, services, watched, say, time):
