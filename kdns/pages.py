@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from kdns.frontend.http import Page, Place
+from kdns.frontend.http import Place
+from kdns.frontend.page import Page
 from kdns.plugins.plan import Enabled, Plan
 from kdns.plugins.site import Readiness
 from kdns.telemetry.counts import Sockets

@@ -27,7 +27,8 @@ from kdns.forwarders import Forwarders
 from kdns.forwarding.cache import Settings
 from kdns.forwarding.options import Options
 from kdns.frontend.frontends import Frontends
-from kdns.frontend.http import HttpFrontends, Page
+from kdns.frontend.http import HttpFrontends
+from kdns.frontend.page import Page
 from kdns.frontend.selfprobe import SelfProbe
 from kdns.frontend.sockets import ListenError
 from kdns.pages import (

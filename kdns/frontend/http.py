@@ -10,25 +10,17 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Final
 
+from kdns.frontend.page import Page
 from kdns.frontend.sockets import ListenError, open_tcp
 
 if TYPE_CHECKING:
-    from aiohttp import web
+    from kdns.frontend.http_connection import Connection
 
 _BACKLOG: Final = 64
 _KEEPALIVE: Final = 30.0
-_MAX_LINE: Final = 2048
 _MAX_CONNECTIONS: Final = 256
-
-
-class Page(NamedTuple):
-    """What a path answers: status, body and its content type."""
-
-    status: int
-    body: bytes
-    content_type: str = "text/plain; charset=utf-8"
 
 
 Pages = Mapping[str, Callable[[], Page | Awaitable[Page]]]
@@ -83,13 +75,6 @@ class HttpFrontends:
         await self.serve({}, {})
 
 
-class _Refused(asyncio.Protocol):
-    """A connection over the limit."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).abort()
-
-
 class _HttpFrontend:
     """Serves pages on one bound TCP socket until closed."""
 
@@ -97,50 +82,35 @@ class _HttpFrontend:
         self.pages: Pages = {}
         self._socket = sock
         self._server: asyncio.Server | None = None
-        self._web: web.Server | None = None
+        self._connections: set[Connection] = set()
 
     async def start(self) -> None:
-        # A server without endpoints does without the 10 MB of aiohttp.
-        from aiohttp import web  # noqa: PLC0415
-
+        # A server without endpoints does without h11.
         from kdns.frontend.http_connection import Connection  # noqa: PLC0415
 
-        loop = asyncio.get_running_loop()
-        manager = self._web = web.Server(self._handle)
-
-        def connection() -> asyncio.Protocol:
-            if len(manager.connections) >= _MAX_CONNECTIONS:
-                return _Refused()
-            return Connection(
-                manager,
-                loop=loop,
-                access_log=None,  # type: ignore[arg-type] # as web.Server passes it on
-                keepalive_timeout=_KEEPALIVE,
-                max_line_size=_MAX_LINE,
-                max_field_size=_MAX_LINE,
-                lingering_time=0,
-            )
-
-        self._server = await loop.create_server(connection, sock=self._socket, backlog=_BACKLOG)
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: Connection(self._page, _KEEPALIVE, self._admit, self._connections.discard),
+            sock=self._socket,
+            backlog=_BACKLOG,
+        )
 
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
-        if self._web is not None:
-            await self._web.shutdown(timeout=1)
+        for connection in list(self._connections):
+            connection.close()
         self._socket.close()
 
-    async def _handle(self, request: web.BaseRequest) -> web.Response:
-        from aiohttp import web  # noqa: PLC0415 - imported by now
+    def _page(self, path: str) -> Page | Awaitable[Page] | None:
+        page = self.pages.get(path)
+        return None if page is None else page()
 
-        page = self.pages.get(request.path)
-        if page is None:
-            return web.Response(status=404, text="404: there is no such page\n")
-        if request.method not in ("GET", "HEAD"):
-            return web.Response(status=405, text="405: pages can be read, and no more\n")
-        made = page()
-        status, body, content_type = made if isinstance(made, Page) else await made
-        return web.Response(status=status, body=body, headers={"Content-Type": content_type})
+    def _admit(self, connection: Connection) -> bool:
+        """Whether one more connection is within the limit."""
+        if len(self._connections) >= _MAX_CONNECTIONS:
+            return False
+        self._connections.add(connection)
+        return True
 
 
 def _open(host: str, port: int, undo: ExitStack, *, beside: bool) -> Iterator[socket.socket]:

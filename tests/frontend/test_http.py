@@ -10,7 +10,8 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from kdns.frontend import http
-from kdns.frontend.http import HttpFrontends, Page
+from kdns.frontend.http import HttpFrontends
+from kdns.frontend.page import Page
 from kdns.frontend.selfprobe import SelfProbe
 from kdns.frontend.sockets import ListenError
 

@@ -8,7 +8,6 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
-import aiohttp
 import msgspec
 from msgspec import Struct
 
@@ -115,6 +114,8 @@ def of_answer(code: int, body: bytes, retry_after: str) -> Failure:
 
 def of_transport(error: Exception) -> Failure:
     """The meaning of what an exchange over the network raised."""
+    import aiohttp  # noqa: PLC0415 - 10 MB, which whoever raised it has loaded
+
     if isinstance(error, aiohttp.ClientSSLError):
         return Failure(Reason.TLS, _said(error))
     if isinstance(error, TimeoutError):
