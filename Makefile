@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+HELM ?= helm
+DEPLOY ?= deploy
 
-.PHONY: run test lint check bench bench-live clean
+.PHONY: run test lint check bench bench-live chart manifests always clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run
@@ -28,6 +30,22 @@ bench: $(VENV)/dev
 
 bench-live: $(VENV)/dev
 	$(BIN)/python -m bench.live
+
+# Needs helm, 3.8 or newer, as manifests does.
+chart:
+	$(HELM) lint --strict helm/kdns
+	$(HELM) package helm/kdns --destination dist
+
+# For those without Helm: the chart's objects, less the labels that are Helm's.
+manifests: $(patsubst helm/deploy/%,$(DEPLOY)/%,$(wildcard helm/deploy/*.yaml))
+
+$(DEPLOY)/%.yaml: helm/deploy/%.yaml always
+	@mkdir -p $(DEPLOY)
+	@$(HELM) template kdns helm/kdns --namespace kube-system --values $< > $@.rendered
+	@sed -n '/^#/p' $< > $@
+	@sed '/^ *app.kubernetes.io\/managed-by: /d; /^ *helm.sh\/chart: /d; /^# Source: /d' $@.rendered >> $@
+	@rm $@.rendered
+	@echo $@
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench/out

@@ -6,9 +6,8 @@
 {{- range .Values.servers }}
 {{- $port := .port }}
 {{- range $index, $zone := .zones | default (list dict) }}
-{{- if $index }} {{ end }}{{ default "" .scheme }}{{ default "." .zone }}
-{{- end }}
-{{- with $port }}:{{ . }}{{ end }} {
+{{- if $index }} {{ end }}{{ default "" .scheme }}{{ default "." .zone }}{{ with $port }}:{{ . }}{{ end }}
+{{- end }} {
 {{- range .plugins }}
     {{ .name }}{{ if not (kindIs "invalid" .parameters) }} {{ .parameters }}{{ end }}
     {{- with .configBlock }} {
