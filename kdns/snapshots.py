@@ -77,9 +77,12 @@ class SnapshotFile:
 
         Whoever is cancelled here leaves when the file is written.
         """
-        serial = store.services.serial.value + store.imports.serial.value
+        serials = store.services.serial, store.imports.serial
+        serial = sum(each.value for each in serials)
         if serial == self._serial or not store.synced:
             return
+        for each in serials:
+            each.hand_out()
         content = bytearray()
         for piece in pieces(store, Header(self._identity, time.time())):
             content += piece

@@ -49,6 +49,17 @@ async def test_nothing_new_is_not_saved_again(file, tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+async def test_a_change_in_the_same_second_is_saved(file, tmp_path) -> None:
+    """The serial counts seconds, and may be all that tells of a change."""
+    made = store()
+    await file.save(made)
+    made.apply(Upsert(Namespace(Metadata("new"))))
+    await file.save(made)
+    loaded = Store(clock=lambda: 0)
+    assert await file.load(loaded)
+    assert b"\x03new" in loaded.namespaces
+
+
 async def test_a_first_start_has_no_file(file) -> None:
     assert not await file.load(Store(clock=lambda: 0))
     assert file.failures == 0

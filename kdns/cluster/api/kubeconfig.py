@@ -28,11 +28,15 @@ PATIENCE: Final = 60.0
 
 
 class _Read(NamedTuple):
-    """What a kubeconfig says, until which Unix time that holds, and when its files were changed."""
+    """What a kubeconfig says, until which Unix time that holds, and when its files were changed.
+
+    `plain`: it says the same again as long as the files stay.
+    """
 
     credentials: Credentials
     expiry: float
     modified: dict[Path, int]
+    plain: bool
 
 
 class Kubeconfig:
@@ -62,6 +66,7 @@ class Kubeconfig:
         self._complaint = ""
         try:
             self._modified = {file: file.stat().st_mtime_ns}
+            self._plain = False
         except OSError as error:
             raise AccessError(f"kubeconfig {file}: {error.strerror}") from error
 
@@ -74,6 +79,8 @@ class Kubeconfig:
 
     async def renew(self, refused: Credentials) -> Credentials:
         """As `Access.renew`."""
+        if self._credentials is refused and self._plain and not self._changed():
+            return refused
         return await self._load(refused)
 
     async def _load(self, unwanted: Credentials | None) -> Credentials:
@@ -99,7 +106,7 @@ class Kubeconfig:
             if self._reading is reading and reading.done():
                 self._reading = None
         if read.credentials is not self._credentials:
-            self._credentials, self._expiry, self._modified = read
+            self._credentials, self._expiry, self._modified, self._plain = read
             self._complaint = ""
         return read.credentials
 
@@ -132,7 +139,7 @@ class Kubeconfig:
             found = self._ask(context)
         else:
             found = context.credentials(), float("inf")
-        return _Read(*found, modified)
+        return _Read(*found, modified, plain=not (context.has_provider or context.has_plugin))
 
     def _ask(self, context: Context) -> tuple[Credentials, float]:
         """What an exec plugin or an identity provider says; blocking. Raises anything."""

@@ -295,6 +295,18 @@ async def test_change_of_a_file_that_it_names_is_taken_up(write, tmp_path, names
     assert await access.credentials() is after
 
 
+async def test_refused_is_what_stays_as_it_is(write):
+    """Or each request that is refused would be made twice."""
+    access = Kubeconfig(write({"token": "first"}))
+    refused = await access.credentials()
+    assert await access.renew(refused) is refused
+    path = write({"token": "second"})
+    os.utime(path, ns=(1, 1))
+    renewed = await access.renew(refused)
+    assert renewed.authorization == "Bearer second"
+    assert await access.renew(refused) is renewed
+
+
 async def test_plugin_that_hangs_is_not_waited_for(write, tmp_path, said):
     """Nor run a second time beside itself, nor is its answer lost if there is one at last."""
     user = plugin(tmp_path, {"token": "one"})
