@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, cast
 
+from kdns.corefile.parser import Directive
 from kdns.plugins import any as any_
 from kdns.plugins import (
     bind,
@@ -12,18 +15,28 @@ from kdns.plugins import (
     errors,
     forward,
     hosts,
-    k8s_external,
-    kubernetes,
     loadbalance,
     log,
     loop,
     multisocket,
     reload,
     searchpath,
-    transfer,
     whoami,
 )
-from kdns.plugins.site import Setup
+from kdns.plugins.plugin import Plugin
+from kdns.plugins.site import Setup, Site
+
+
+def _of_clusters(module: str) -> Setup:
+    """The setup of a plugin that is imported when a Corefile has it: a node's cache does without
+    the records of clusters and what makes them."""
+
+    def setup(directives: Sequence[Directive], site: Site) -> Plugin | None:
+        plugin = import_module(f"kdns.plugins.{module}")
+        return cast("Setup", plugin.setup)(directives, site)
+
+    return setup
+
 
 ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("multisocket", multisocket.setup),
@@ -38,10 +51,10 @@ ORDER: Final[tuple[tuple[str, Setup], ...]] = (
     ("loadbalance", loadbalance.setup),
     ("cache", cache.setup_counted),
     ("searchpath", searchpath.setup),
-    ("transfer", transfer.setup),
+    ("transfer", _of_clusters("transfer")),
     ("hosts", hosts.setup),
-    ("k8s_external", k8s_external.setup),
-    ("kubernetes", kubernetes.setup),
+    ("k8s_external", _of_clusters("k8s_external")),
+    ("kubernetes", _of_clusters("kubernetes")),
     ("loop", loop.setup),
     # In front of upstreams and of nothing else: what has records is never answered from a cache.
     ("cache", cache.setup),
