@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from struct import pack, unpack_from
+from struct import pack
 from typing import Final
 
 import msgspec
@@ -60,10 +60,11 @@ def opened(content: bytes, identity: str) -> tuple[Header, list[list[Saved]]]:
     end = len(content) - _DIGEST
     if not content.startswith(MAGIC) or end < len(MAGIC):
         raise BadSnapshot("it is no snapshot of this version")
-    if blake2b(content[:end], digest_size=_DIGEST).digest() != content[end:]:
+    sealed = memoryview(content)[:end]
+    if blake2b(sealed, digest_size=_DIGEST).digest() != content[end:]:
         raise BadSnapshot("it is damaged")
     try:
-        first, *others = _frames(content, len(MAGIC), end)
+        first, *others = _frames(sealed[len(MAGIC) :])
         header = _header.decode(first)
         if header.identity != identity:
             raise BadSnapshot("it is of another cluster, or of other options")
@@ -91,9 +92,10 @@ def _framed(content: bytes) -> bytes:
     return pack("!I", len(content)) + content
 
 
-def _frames(content: bytes, at: int, end: int) -> Iterable[bytes]:
-    while at < end:
-        (length,) = unpack_from("!I", content, at)
-        at += _LENGTH
-        yield content[at : at + length]
-        at += length
+def _frames(content: memoryview) -> Iterable[memoryview]:
+    while content:
+        end = _LENGTH + int.from_bytes(content[:_LENGTH])
+        if len(content) < end:
+            raise ValueError("it ends within a frame")
+        yield content[_LENGTH:end]
+        content = content[end:]
