@@ -35,6 +35,7 @@ INITIAL_SILENCE: Final = 10.0
 SHORT: Final = 1.0
 PROMPT_AGAIN: Final = 30.0
 """Seconds between two retries without a delay."""
+RETRY_SPREAD: Final = (1.0, 1.25)
 INTERNAL_ERRORS: Final = 5
 """ERROR events with code 500 in a row, about a minute of them, after which a list is due."""
 
@@ -400,7 +401,9 @@ class Reflector:
                 self._prompted_at = now
             return
         self._outage.failed(self.resource.kind, str(failure))
-        await self._timing.sleep(max(self._backoff.next(), failure.retry_after))
+        # Those who are told the same do not all come back at once.
+        told = failure.retry_after * self._timing.uniform(*RETRY_SPREAD)
+        await self._timing.sleep(max(self._backoff.next(), told))
 
     def _judge(self, reason: Reason) -> bool:
         """Whether to list again; the answer is whether to try again at once."""

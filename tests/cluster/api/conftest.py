@@ -152,13 +152,14 @@ class FakeTime:
     def __init__(self) -> None:
         self.now = 1000.0
         self.slept: list[float] = []
+        self.chance = 0.0
         self._checks: list[asyncio.Event] = []
         self._timeouts: list[asyncio.Timeout] = []
         self.timing = Timing(
             clock=lambda: self.now,
             wall=lambda: self.now,
             sleep=self._sleep,
-            uniform=lambda low, _: low,
+            uniform=lambda low, high: low + self.chance * (high - low),
             timeout=self._timeout,
         )
 

@@ -297,6 +297,16 @@ async def test_429_waits_as_told_and_watches_on(api, services, watched, say, tim
     assert stats(services).errors == {"too_many_requests": 1}
 
 
+async def test_not_all_come_back_when_they_were_told_to(
+    api, services, watched, say, time, monkeypatch
+):
+    monkeypatch.setattr(time, "chance", 1.0)
+    await watched.send(say.error(429, "TooManyRequests", retryAfterSeconds=100))
+    await api.asked()
+
+    assert time.slept == [125]
+
+
 async def test_down_for_long_backs_off_and_watches_on(api, services, watched, time, say):
     await api.close()
     await services.until(lambda: len(time.slept) >= 10)
