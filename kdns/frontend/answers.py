@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from kdns.dns.canonical import Canonical, canonical
+from kdns.dns.query import HEADER
 from kdns.dns.reply import EPOCH, Denial, Reply
 from kdns.frontend.kept import Counting, Kept
 from kdns.telemetry.traffic import Tally
@@ -28,6 +29,7 @@ class _Template(NamedTuple):
     """The reply to every denied name of one length: what goes in front of the question, and what
     behind it."""
 
+    denial: Denial
     head: bytes
     tail: bytes
     tally: Tally
@@ -123,9 +125,16 @@ class Answers:
         self.until = 0
         self._denials: dict[bytes, Denial] = {}
         self._templates: dict[tuple[bytes, int, bytes, bytes], _Template] = {}
+        self._siblings: dict[bytes, _Template] = {}
 
     def recall(self, packet: bytes) -> bytes | None:
         """The kept reply to a packet, or None. Total: junk is never found."""
+        if len(packet) > HEADER and not packet[11]:
+            # Most names that do not exist differ from others in the letters of one label alone.
+            template = self._siblings.get(_but_first_label(packet))
+            if template is not None and template.denial.denies(packet[HEADER:-4].lower()):
+                template.tally.count += 1
+                return packet[:2] + template.head + packet[HEADER:] + template.tail
         form = canonical(packet)
         if form is None:
             return None
@@ -141,6 +150,8 @@ class Answers:
                 template = self._templates.get((origin, len(name), header, rest))
                 if template is None:
                     return None
+                if not header[9] and len(self._siblings) < _MAX_TEMPLATES:
+                    self._siblings[_but_first_label(packet)] = template
                 template.tally.count += 1
                 return packet[:2] + template.head + packet[12:end] + template.tail
         return None
@@ -170,9 +181,10 @@ class Answers:
         """Keep what all names that `denial` denies are answered, if they differ by name alone."""
         if len(self._templates) >= _MAX_TEMPLATES:
             self._templates.clear()
+            self._siblings.clear()
         self._denials[denial.origin] = denial
         _, header, name, rest, end = form
-        template = _Template(answer.rest[:10], answer.rest[end - 2 :], answer.tally)
+        template = _Template(denial, answer.rest[:10], answer.rest[end - 2 :], answer.tally)
         self._templates[denial.origin, len(name), header, rest] = template
 
     def forget(self, names: Collection[bytes]) -> None:
@@ -180,6 +192,7 @@ class Answers:
         if any(name.startswith(EPOCH) for name in names):
             self._epochal.clear()
             self._templates.clear()
+            self._siblings.clear()
         self._lasting.forget(names)
         self._epochal.forget(names)
         self._counting.forget(names)
@@ -190,6 +203,7 @@ class Answers:
         self._epochal.clear()
         self._counting.clear()
         self._templates.clear()
+        self._siblings.clear()
         self._denials.clear()
 
     def _counted(self, key: bytes) -> Kept | None:
@@ -201,3 +215,8 @@ class Answers:
             return None
         answer = self.fleeting[key] = counting.at(second)
         return answer
+
+
+def _but_first_label(packet: bytes) -> bytes:
+    """All of a query but its ID and the letters of its first label, whose length is there."""
+    return packet[2:13] + packet[13 + packet[12] :]

@@ -156,6 +156,40 @@ def test_a_template_answers_for_names_of_one_length() -> None:
     assert recalled("no-b.zone") is None
 
 
+def test_siblings_of_a_denied_name_are_denied_by_themselves() -> None:
+    answers, zone = Answers(), Zone()
+    rest = bytes.fromhex("8583 0001 0000 0001 0000") + b"\4no-a\4zone\0\0\1\0\1" + b"SOA"
+    answers.keep_denial(form("no-a.zone"), kept(rest), zone)
+
+    def recalled(name: str, *junk: bytes, **options: object) -> bytes | None:
+        asked = dns.message.make_query(name, "A", **options).to_wire()
+        found = answers.recall(asked.replace(*junk) if junk else asked)
+        return found and found[12:]
+
+    assert recalled("no-b.zone") == b"\4no-b\4zone\0\0\1\0\1SOA"
+    assert len(answers._siblings) == 1
+    assert recalled("NO-c.zone") == b"\4NO-c\4zone\0\0\1\0\1SOA"
+    assert recalled("yes-.zone") is None
+    assert recalled("no-b.zone", b"\0\1\0\1", b"\0\1\0\1\0") is None
+    assert recalled("no-b.zone", use_edns=0) is None
+    zone.denied = False
+    assert recalled("no-b.zone") is None
+    zone.denied = True
+    answers.forget([SERIAL])
+    assert recalled("no-b.zone") is None
+    assert answers._siblings == {}
+
+
+def test_siblings_are_bounded() -> None:
+    answers, zone = Answers(), Zone()
+    asked = [dns.message.make_query(f"no.{n:05}.zone", "A").to_wire() for n in range(5000)]
+    found = canonical(asked[0])
+    assert found is not None
+    answers.keep_denial(found, kept(), zone)
+    assert all(map(answers.recall, asked))
+    assert len(answers._siblings) == 4096
+
+
 def test_templates_are_bounded() -> None:
     answers, zone = Answers(), Zone()
     for n in range(10_000):
