@@ -13,7 +13,7 @@ from typing import Final
 
 from kdns.node.configuration import POLL, Configuration
 from kdns.node.flags import Asked, BadFlags, Flags, read, usage
-from kdns.node.journal import Journal
+from kdns.node.journal import Journal, to_stdout
 from kdns.node.page import ErrorPage
 from kdns.node.supervisor import Supervisor
 
@@ -77,5 +77,4 @@ def _serving(flags: Flags) -> list[str]:
 def _loud(line: str) -> None:
     """What is said in spite of -quiet."""
     if not line.startswith("[INFO]"):
-        sys.stdout.write(line)
-        sys.stdout.flush()
+        to_stdout(line)

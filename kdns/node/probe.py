@@ -7,13 +7,16 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from kdns.node.loop import Loop
 
 PROBE_ZONE: Final = "node-cache.kdns.invalid"
-"""A zone that no other server has: its authoritative answer can only be this node's."""
+"""A zone that no other server has: its authoritative answer can only be this node's.
+
+It takes no upstream to answer, so that an upstream's death is not taken for the node's.
+"""
 
 LOST: Final = 0
 ANSWERED: Final = 1
@@ -30,14 +33,6 @@ _QUESTION: Final = (
 )
 _LARGEST: Final = 4096
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-
-
-def server_block(addresses: Iterable[str], port: int = 53) -> str:
-    """The server block to add to a node's Corefile, so that the node can answer for itself.
-
-    Its answers take no upstream, so that an upstream's death is not taken for the node's.
-    """
-    return f"{PROBE_ZONE}:{port} {{\n    bind {' '.join(addresses)}\n    whoami\n}}\n"
 
 
 class Probe:

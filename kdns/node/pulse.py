@@ -18,12 +18,21 @@ _STREAM_EVERY: Final = 7
 class Pulse:
     """Probes an address by UDP every round, by TCP every seventh while that goes well.
 
-    `alive` turns true with the first answers of both, and false when one of them has lost three
-    in a row; from then on it takes three good rounds to be believed again. `changed` is called
-    after each turn. `proved` says that it was this node's own answer at least once.
+    `alive` turns true with the first answers of both, once `ours` says that they can be those of
+    the server that this is about and not of another on the same address. It turns false when one
+    of them has lost three in a row; from then on it takes three good rounds to be believed again.
+    `changed` is called after each turn. `proved` says that it was this node's own answer at least
+    once.
     """
 
-    def __init__(self, loop: Loop, address: str, port: int, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        address: str,
+        port: int,
+        ours: Callable[[str], bool],
+        changed: Callable[[], None],
+    ) -> None:
         self.address = address
         self.alive = False
         self.proved = False
@@ -31,6 +40,7 @@ class Pulse:
         """The loop's time of the first probe that was lost of those lost in a row."""
         self._loop = loop
         self._port = port
+        self._ours = ours
         self._changed = changed
         self._rounds = 0
         self._missing = 1
@@ -85,7 +95,11 @@ class Pulse:
         self.proved = self.proved or outcome == AUTHORITATIVE
         if not any(self._lost.values()):
             self.silent_since = None
-        if not self.alive and min(self._good.values()) >= self._missing:
+        if (
+            not self.alive
+            and min(self._good.values()) >= self._missing
+            and self._ours(self.address)
+        ):
             self._turn(True)
 
     def _turn(self, alive: bool) -> None:

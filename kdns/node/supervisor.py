@@ -15,6 +15,7 @@ from typing import Final
 from kdns.node.child import Child
 from kdns.node.interface import Interface
 from kdns.node.journal import Journal
+from kdns.node.listening import listens
 from kdns.node.loop import Loop, Timer
 from kdns.node.marks import Marks
 from kdns.node.packetfilter import PacketFilter
@@ -52,7 +53,8 @@ class Supervisor:
         self._interface = Interface(settings, marks, journal)
         self._filter = PacketFilter(settings, marks, journal)
         self._pulses = [
-            Pulse(self.loop, address, settings.port, self._turned) for address in settings.addresses
+            Pulse(self.loop, address, settings.port, self._is_there, self._turned)
+            for address in settings.addresses
         ]
         self._served: frozenset[str] = frozenset()
         self._settling: Timer | None = None
@@ -168,6 +170,10 @@ class Supervisor:
         for pulse in self._pulses:
             pulse.forget()
         self._settle()
+
+    def _is_there(self, address: str) -> bool:
+        process = self._child.process
+        return process is not None and listens(process, address, self._settings.port)
 
     def _turned(self) -> None:
         # Addresses turn together, and are one change to the rules.

@@ -11,7 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -109,6 +111,31 @@ class Supervised:
         return self.process.wait(15)
 
 
+class Asking(threading.Thread):
+    """Queries one after another, with what they came to."""
+
+    def __init__(self, network: Network, server: str) -> None:
+        super().__init__()
+        self._network = network
+        self._server = server
+        self.ended = False
+        self.answers: Counter[str | None] = Counter()
+
+    @property
+    def lost(self) -> int:
+        return self.answers[None]
+
+    def run(self) -> None:
+        while not self.ended:
+            stream = self.answers.total() % 10 == 0
+            self.answers[self._network.ask(self._server, stream, patience=1.0)] += 1
+
+    def more(self, queries: int) -> None:
+        """Return after so many more queries."""
+        until = self.answers.total() + queries
+        poll(lambda: self.answers.total() >= until)
+
+
 class Network:
     """Namespaces of a node, of a client, and of the cluster's DNS servers, joined through the node.
 
@@ -120,6 +147,7 @@ class Network:
         self.node, self.client, self.central = (f"{stem}-{n}" for n in ("node", "client", "dns"))
         self._folder = folder
         self._running: list[subprocess.Popen[str]] = []
+        self._central_server: subprocess.Popen[str] | None = None
 
     def make(self, proxy: str | None) -> None:
         for name in (self.node, self.client, self.central):
@@ -151,12 +179,22 @@ class Network:
         """What a program says that runs in one of the namespaces."""
         return run("ip", "netns", "exec", place, *words, text=text)
 
-    def start(self, place: str, *words: str, log: Path | None = None) -> subprocess.Popen[str]:
+    def start(
+        self,
+        place: str,
+        *words: str,
+        log: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> subprocess.Popen[str]:
         """A program in one of the namespaces; it ends with the test."""
-        environment = os.environ | {
-            "PYTHONPATH": str(_HERE.parent.parent),
-            "ANSWER": NODE if place == self.node else CENTRAL,
-        }
+        environment = (
+            os.environ
+            | (environment or {})
+            | {
+                "PYTHONPATH": str(_HERE.parent.parent),
+                "ANSWER": NODE if place == self.node else CENTRAL,
+            }
+        )
         with (log or Path(os.devnull)).open("a") as output:
             process = subprocess.Popen(
                 ("ip", "netns", "exec", place, *words),
@@ -183,9 +221,13 @@ class Network:
         """
         told: dict[str, Any] = {"addresses": [LINK_LOCAL[4], CLUSTER_IP[4]], **settings}
         child = command or self.responder(told["addresses"])
-        log = self._folder / f"supervisor-{len(self._running)}"
         words = (*before, sys.executable, str(_HERE / "supervise.py"), json.dumps(told), *child)
-        return Supervised(self.start(self.node, *words, log=log), log)
+        return self.launch(*words)
+
+    def launch(self, *words: str, environment: dict[str, str] | None = None) -> Supervised:
+        """A program on the node that is a supervisor."""
+        log = self._folder / f"supervisor-{len(self._running)}"
+        return Supervised(self.start(self.node, *words, log=log, environment=environment), log)
 
     def responder(self, addresses: list[str]) -> tuple[str, ...]:
         """The command of a stand-in server."""
@@ -218,6 +260,23 @@ class Network:
             poll(lambda stream=stream: self.ask(server, stream) == who, left)
         return time.monotonic() - start
 
+    def stop_central(self) -> None:
+        """Take the cluster's DNS servers away."""
+        assert self._central_server is not None
+        self._central_server.kill()
+        self._central_server.wait()
+
+    @contextlib.contextmanager
+    def asking(self, server: str) -> Iterator[Asking]:
+        """The client asks without pause, by UDP and TCP in turn, until the end of the context."""
+        asking = Asking(self, server)
+        asking.start()
+        try:
+            yield asking
+        finally:
+            asking.ended = True
+            asking.join(10)
+
     def rules(self) -> str:
         """All rules of the node."""
         return self.on(self.node, "nft", "-s", "list", "ruleset")
@@ -237,7 +296,7 @@ class Network:
 
     def _serve_centrally(self) -> None:
         words = (sys.executable, "-S", "-E", str(_HERE / "responder.py"), *_CENTRAL.values())
-        self.start(self.central, *words)
+        self._central_server = self.start(self.central, *words)
         for address in _CENTRAL.values():
             self.told_by(CENTRAL, address)
 
