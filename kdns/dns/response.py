@@ -18,6 +18,10 @@ from kdns.dns.reply import Reply
 MAX_CHAIN: Final = 10
 """Aliases that are followed in one answer."""
 
+_POINTERS: Final = 32
+"""Pointers of one name that are followed; without an end to them a message of 64 KB could lead over
+30,000,000."""
+
 _QR: Final = 0x8000
 _OPCODE: Final = 0x7800
 _TC: Final = 0x0200
@@ -278,12 +282,12 @@ def _spelled(packet: bytes, begin: int, end: int, before: int, names: int, behin
 def _name(packet: bytes, at: int) -> tuple[bytes, int]:
     """A name spelled out, its case kept, and the offset behind it.
 
-    Pointers lead back alone, each further than the one before, so that there is an end to them
-    (RFC 9267 §2).
+    Pointers lead back alone, each further than the one before, and are few, so that there is an end
+    to them soon (RFC 9267 §2).
     """
     size, start = len(packet), at
     name = b""
-    behind = 0
+    behind = pointers = 0
     limit = at
     while at < size:
         length = packet[at]
@@ -298,7 +302,8 @@ def _name(packet: bytes, at: int) -> tuple[bytes, int]:
             name += packet[start:at]
             behind = behind or at + 2
             at = (length & 0x3F) << 8 | packet[at + 1]
-            if at >= limit or len(name) > MAX_NAME:
+            pointers += 1
+            if at >= limit or len(name) > MAX_NAME or pointers > _POINTERS:
                 raise _Malformed
             start = limit = at
         elif length > 63:

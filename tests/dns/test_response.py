@@ -263,6 +263,23 @@ def test_nothing_raises(rest):
     answers(rest, b"\x12\x34", b"\0\0\1\0\1")
 
 
+def test_pointers_to_pointers_are_not_followed_for_long():
+    """A ladder of 8,000 pointers, and 4,000 records whose owners are at its far end."""
+    head = bytearray(bytes.fromhex(HEAD))
+    rungs = len(head) + 12
+    ladder = b"\0\0" + b"".join(
+        (0xC000 | at).to_bytes(2, "big") for at in range(rungs, 0x3FF0, 2)
+    )
+    last = (0xC000 | rungs + len(ladder) - 2).to_bytes(2, "big")
+    record = last + bytes.fromhex("0010 0001 0000003c 0000")
+    count = (65535 - rungs - len(ladder)) // len(record)
+    head[6:8] = (1 + count).to_bytes(2, "big")
+    carrier = bytes.fromhex("c00c 0010 0001 0000003c") + len(ladder).to_bytes(2, "big") + ladder
+    begin = time.process_time()
+    assert read(bytes(head) + carrier + record * count) is None
+    assert time.process_time() - begin < 0.5
+
+
 def test_the_largest_message_is_read_in_bounded_time():
     record = bytes.fromhex("c00c 0001 0001 0000003c 0004")
     count = (65535 - 21) // 16
