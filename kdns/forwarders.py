@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 
 from kdns.forwarding.forwarder import Forwarder
 from kdns.forwarding.options import Options
+from kdns.forwarding.proxy_metrics import tell_health
 from kdns.telemetry.series import SeriesRegistry
 
 
@@ -44,5 +45,9 @@ class Forwarders:
 
     def measure(self) -> None:
         """Bring series up to date before a scrape."""
+        healthy: dict[str, bool] = {}
         for forwarder in self._forwarders.values():
             forwarder.measure()
+            for name, well in forwarder.healthy().items():
+                healthy[name] = well and healthy.get(name, True)
+        tell_health(self._series, healthy)

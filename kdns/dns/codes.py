@@ -124,3 +124,8 @@ def class_name(number: int) -> str:
 def rcode_name(number: int) -> str:
     """Mnemonic of a response code, or `RCODEn`."""
     return RCODE_NAMES.get(number) or f"RCODE{number}"
+
+
+def rcode_label(number: int) -> str:
+    """A response code in metrics; "other" where it has no mnemonic, as upstreams choose it."""
+    return RCODE_NAMES.get(number, "other")

@@ -171,6 +171,10 @@ class Forwarder:
         for upstream in self._upstreams:
             upstream.measure()
 
+    def healthy(self) -> dict[str, bool]:
+        """Which of the upstreams there are now are neither down nor put aside."""
+        return {upstream.name: upstream.healthy for upstream in self._upstreams}
+
     def retire(self) -> None:
         """Let go of everything, when the last question that is on its way has been answered."""
         self._retired = True

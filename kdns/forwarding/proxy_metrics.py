@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from kdns.telemetry.histogram import DURATION
-from kdns.telemetry.series import Family, HistogramFamily
+from kdns.telemetry.series import Family, HistogramFamily, SeriesRegistry
 
 PROXY: Final = "forward"
 """Value of the label `proxy_name`, and of `plugin` for what a forwarder answers."""
@@ -64,3 +65,14 @@ HEALTHY: Final = Family(
     "gauge",
     "smallest",
 )
+
+
+def tell_health(series: SeriesRegistry, healthy: Mapping[str, bool]) -> None:
+    """Set the series of the upstreams there are, and forget those of all others.
+
+    Upstreams that are names or in a file may be others each day.
+    """
+    for family in (DURATIONS, PROBES_FAILED, HITS, MISSES, HEDGES, RETRIES, HEALTHY):
+        series.keep(family, "to", healthy)
+    for name, well in healthy.items():
+        series.count(HEALTHY, name).value = float(well)

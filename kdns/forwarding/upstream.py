@@ -12,7 +12,7 @@ from kdns.dns.query import RD
 from kdns.forwarding.exchange import Lost, Pending, Question, Transport
 from kdns.forwarding.latency import Latency
 from kdns.forwarding.options import Options, Target
-from kdns.forwarding.proxy_metrics import DURATIONS, HEALTHY, HITS, MISSES, PROBES_FAILED, PROXY
+from kdns.forwarding.proxy_metrics import DURATIONS, HITS, MISSES, PROBES_FAILED, PROXY
 from kdns.forwarding.standing import Standing
 from kdns.forwarding.wheel import Wheel
 from kdns.telemetry.histogram import Histogram
@@ -32,12 +32,21 @@ Make = Callable[[Target, bool], Transport]
 class Way:
     """One transport to an upstream, and how long answers take over it."""
 
-    __slots__ = ("latency", "stream", "transport")
+    __slots__ = ("_hits", "_misses", "latency", "stream", "transport")
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.latency = Latency()
         self.stream = transport.proto != "udp"
+        self._hits = 0
+        self._misses = 0
+
+    def counted(self) -> tuple[int, int]:
+        """Hits and misses of its transport since this was called last."""
+        hits, misses = self.transport.hits, self.transport.misses
+        new = hits - self._hits, misses - self._misses
+        self._hits, self._misses = hits, misses
+        return new
 
 
 class Upstream:
@@ -70,8 +79,13 @@ class Upstream:
         self._failed = 0
         self._reporting = False
         self._probe = Probe(self, options, wheel, clock)
-        self._healthy = series.count(HEALTHY, self.name)
-        self._healthy.value = 1
+        self._aside = False
+        self._up = True
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is neither down nor put aside."""
+        return self._up and not self._aside
 
     def way(self, stream: bool) -> Way:
         """How to ask it, over TCP or as it is written."""
@@ -86,7 +100,7 @@ class Upstream:
         way.latency.took(seconds)
         durations = self._durations.get(rcode)
         if durations is None:
-            labels = PROXY, self.name, codes.rcode_name(rcode)
+            labels = PROXY, self.name, codes.rcode_label(rcode)
             durations = self._durations[rcode] = self._series.histogram(DURATIONS, *labels)
         durations.observe(seconds)
         self.alive()
@@ -118,25 +132,25 @@ class Upstream:
             self._now(healthy=False)
 
     def measure(self) -> None:
-        """Set the series that are counted elsewhere."""
+        """Count what its transports have; other forwarders may count for this name too."""
         for way in self._ways.values():
             labels = PROXY, self.name, way.transport.proto
-            self._series.count(HITS, *labels).value = way.transport.hits
-            self._series.count(MISSES, *labels).value = way.transport.misses
+            hits, misses = way.counted()
+            self._series.count(HITS, *labels).value += hits
+            self._series.count(MISSES, *labels).value += misses
 
     def put_aside(self) -> None:
         """It is asked and probed no more."""
         self._probe.end()
-        self._healthy.value = 0
+        self._aside = True
 
     def put_back(self) -> None:
         """It may be asked again."""
-        self._healthy.value = float(not self.standing.down)
+        self._aside = False
 
     def leave(self) -> None:
         """It is no upstream any more; what is on its way goes on until `close`."""
         self._probe.close()
-        self._series.drop(HEALTHY, self.name)
 
     def close(self) -> None:
         """Let go of its sockets; what is on its way is heard as lost."""
@@ -146,7 +160,7 @@ class Upstream:
             way.transport.close()
 
     def _now(self, *, healthy: bool) -> None:
-        was, self._healthy.value = self._healthy.value, float(healthy)
+        was, self._up = self._up, healthy
         if was != healthy:
             _log.info("upstream %s %s", self.name, "answers again" if healthy else "is down")
         self._changed()

@@ -9,7 +9,7 @@ from typing import Final
 
 from kdns.dns import codes
 from kdns.dns.canonical import canonical
-from kdns.dns.codes import CLASS_IN, rcode_name
+from kdns.dns.codes import CLASS_IN, rcode_label
 from kdns.dns.names import to_text
 from kdns.dns.query import HEADER, Client, Query, Rejection, Transport, parse
 from kdns.dns.render import Body, body, heading, opt_for, rejection
@@ -135,7 +135,7 @@ class Responder:
     def _reject(self, packet: bytes, rejected: Rejection | None, begin: float) -> bytes | None:
         reply = None if rejected is None else rejection(packet, rejected)
         query = None if rejected is None else rejected.query
-        rcode = "" if rejected is None else rcode_name(rejected.rcode)
+        rcode = "" if rejected is None else rcode_label(rejected.rcode)
         tally = self._tally(_DROPPED, packet, query, rcode, "", len(reply or b""))
         tally.count += 1
         self._observe(_DROPPED, begin)
@@ -147,7 +147,7 @@ class Responder:
         head = heading(query.flags, query.question, rendered, opt)
         self._turn += 1
         whole = query.packet[:2] + head + rendered.at(self._turn) + opt
-        rcode = rcode_name(reply.rcode)
+        rcode = rcode_label(reply.rcode)
         tally = self._tally(
             block, query.packet, query, rcode, reply.plugin, len(whole), reply.cache
         )

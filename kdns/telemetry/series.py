@@ -5,8 +5,8 @@ A reload makes plugins anew; what they counted goes on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Container, Iterator
+from typing import Any, Literal, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -74,6 +74,17 @@ class SeriesRegistry:
     def drop(self, family: Family, *values: str) -> None:
         """Forget a series, as a gauge of something that is gone."""
         self._counts.get(family, {}).pop(values, None)
+
+    def keep(self, family: Family | HistogramFamily, label: str, wanted: Container[str]) -> None:
+        """Forget the series of a family whose label has another value, as of what is gone."""
+        at = family.labels.index(label)
+        series: dict[tuple[str, ...], Any] = (
+            self._counts.get(family, {})
+            if isinstance(family, Family)
+            else self._histograms.get(family, {})
+        )
+        for values in [each for each in series if each[at] not in wanted]:
+            del series[values]
 
     def counts(self) -> Iterator[tuple[Family, tuple[str, ...], Count]]:
         """Every counter and gauge."""

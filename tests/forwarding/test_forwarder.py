@@ -535,16 +535,15 @@ class TestHealth:
         it = bench(A, max_fails=max_fails)
         it.ask()
         it.sent[0].heard(Lost("connection refused"))
-        healthy = {"name": "kdns_forward_upstream_healthy", "to": "192.0.2.1:53"}
         for _ in range(probes):
-            assert it.value(**healthy) == 1
+            assert it.forwarder.healthy() == {"192.0.2.1:53": True}
             it.pass_(0.52)
             it.probes[-1].heard(Lost("connection refused"))
-        assert it.value(**healthy) == 0
+        assert it.forwarder.healthy() == {"192.0.2.1:53": False}
         assert it.value("coredns_proxy_healthcheck_failures_total") == probes
         it.pass_(0.52)
         it.probes[-1].answer("REFUSED")
-        assert it.value(**healthy) == 1
+        assert it.forwarder.healthy() == {"192.0.2.1:53": True}
 
     async def test_packets_that_answer_nothing_never_count(self, bench):
         it = bench()
@@ -671,7 +670,7 @@ class TestUpstreams:
         it.forwarder.aside("192.0.2.1:53", "asks back")
         it.ask()
         assert it.to() == ["2"]
-        assert it.value("kdns_forward_upstream_healthy", to="192.0.2.1:53") == 0
+        assert it.forwarder.healthy() == {"192.0.2.1:53": False, "192.0.2.2:53": True}
         it.forwarder.aside("192.0.2.2:53", "asks back, too")
         reply = it.ask("next.example.com.")
         assert reply.extended_error[0] == codes.EDE_LOOP
@@ -679,7 +678,7 @@ class TestUpstreams:
         it.forwarder.back("192.0.2.1:53")
         it.ask("last.example.com.")
         assert it.to() == ["2", "1"]
-        assert it.value("kdns_forward_upstream_healthy", to="192.0.2.1:53") == 1
+        assert it.forwarder.healthy() == {"192.0.2.1:53": True, "192.0.2.2:53": False}
 
     async def test_one_may_be_put_aside_before_it_is_there(self, bench):
         it = bench(A)
@@ -718,6 +717,7 @@ async def test_metrics(bench):
     it.now += 0.003
     it.sent[0].answer("NXDOMAIN")
     it.forwarder.measure()
+    it.forwarder.measure()
     duration = "coredns_proxy_request_duration_seconds"
     labels = {"proxy_name": "forward", "to": "192.0.2.1:53", "rcode": "NXDOMAIN"}
     assert it.value(f"{duration}_count", **labels) == 1
@@ -725,6 +725,17 @@ async def test_metrics(bench):
     labels = {"proxy_name": "forward", "to": "192.0.2.1:53", "proto": "udp"}
     assert it.value("coredns_proxy_conn_cache_hits_total", **labels) == 3
     assert it.value("coredns_proxy_conn_cache_misses_total", **labels) == 4
+
+
+async def test_response_codes_that_nobody_knows_are_one_series(bench):
+    it = bench(A)
+    for number in (14, 3841, 4095):
+        it.ask(f"n{number}.example.com.")
+        it.sent[-1].answer(str(number))
+    counted = it.value(
+        "coredns_proxy_request_duration_seconds_count", to="192.0.2.1:53", rcode="other"
+    )
+    assert counted == 3
 
 
 async def test_failures_are_a_line_at_once_and_one_each_half_minute(bench, caplog):

@@ -146,6 +146,14 @@ def test_refused(router: Router, packet: bytes) -> None:
         assert rcode(responder.recall(packet) or responder.ask(packet, CLIENT)) == "REFUSED"
 
 
+def test_response_codes_that_nobody_knows_are_counted_as_one(respond) -> None:
+    traffic = Traffic()
+    for number in (14, 15, 3841):
+        reply = Reply(rcode=number, lifetime=0)
+        respond(Handler(reply), traffic=traffic).ask(asked("web.", use_edns=0), CLIENT)
+    assert {tally.labels.rcode for tally in traffic.tallies()} == {"other"}
+
+
 def test_a_plugin_that_raises(respond, caplog) -> None:
     handler = Handler(ValueError("broken\nline"))
     traffic = Traffic()
