@@ -1,7 +1,8 @@
 """A context of a kubeconfig file, as far as the file alone says who asks which API server.
 
 kubectl's rules hold: what is given as data comes before the file of the same purpose, but a token's
-file before the token, and paths begin at the kubeconfig's folder. Names with dashes are the file's.
+file before the token, paths begin at the kubeconfig's folder, and null is nothing at all. Names
+with dashes are the file's.
 """
 
 from __future__ import annotations
@@ -24,30 +25,30 @@ T = TypeVar("T")
 
 
 class _Cluster(Struct, rename="kebab"):
-    server: str = ""
-    certificate_authority: str = ""
-    certificate_authority_data: str = ""
-    insecure_skip_tls_verify: bool = False
+    server: str | None = ""
+    certificate_authority: str | None = ""
+    certificate_authority_data: str | None = ""
+    insecure_skip_tls_verify: bool | None = False
     tls_server_name: str | None = None
     proxy_url: str | None = None
 
 
 class _User(Struct, rename="kebab"):
-    client_certificate: str = ""
-    client_certificate_data: str = ""
-    client_key: str = ""
-    client_key_data: str = ""
-    token: str = ""
-    token_file: str = field(default="", name="tokenFile")
-    username: str = ""
-    password: str = ""
+    client_certificate: str | None = ""
+    client_certificate_data: str | None = ""
+    client_key: str | None = ""
+    client_key_data: str | None = ""
+    token: str | None = ""
+    token_file: str | None = field(default="", name="tokenFile")
+    username: str | None = ""
+    password: str | None = ""
     exec: Any = None
     auth_provider: Any = None
 
 
 class _Context(Struct):
-    cluster: str
-    user: str = ""
+    cluster: str | None = ""
+    user: str | None = ""
 
 
 class _NamedCluster(Struct):
@@ -66,10 +67,10 @@ class _NamedContext(Struct):
 
 
 class _File(Struct, rename="kebab"):
-    clusters: list[_NamedCluster]
-    contexts: list[_NamedContext]
+    clusters: list[_NamedCluster] | None
+    contexts: list[_NamedContext] | None
     users: list[_NamedUser] | None = None
-    current_context: str = ""
+    current_context: str | None = ""
 
 
 class Context:
@@ -84,8 +85,8 @@ class Context:
             said = msgspec.yaml.decode(file.read_bytes(), type=_File)
         except (OSError, *UNDECODABLE) as error:
             raise AccessError(reason(error)) from error
-        contexts = {each.name: each.context for each in said.contexts}
-        clusters = {each.name: each.cluster for each in said.clusters}
+        contexts = {each.name: each.context for each in said.contexts or ()}
+        clusters = {each.name: each.cluster for each in said.clusters or ()}
         users = {each.name: each.user for each in said.users or ()}
         context = _named("context", name or said.current_context, contexts)
         self._cluster = _named("cluster", context.cluster, clusters)
@@ -128,7 +129,7 @@ class Context:
                     )
                 )
                 return credentials(
-                    cluster.server,
+                    cluster.server or "",
                     Tls(ca, certificate, key, verify=not cluster.insecure_skip_tls_verify),
                     self._authorization(),
                     cluster.tls_server_name,
@@ -150,7 +151,7 @@ class Context:
             return f"Basic {b64encode(f'{user.username}:{user.password}'.encode()).decode()}"
         return ""
 
-    def _pem(self, file: str, data: str, written: ExitStack) -> Path | None:
+    def _pem(self, file: str | None, data: str | None, written: ExitStack) -> Path | None:
         """Where PEM is to be read, for TLS reads files alone; data is `written` for the while."""
         if data:
             with NamedTemporaryFile(prefix="kdns-", delete=False) as made:
@@ -187,7 +188,7 @@ def credentials(
     return Credentials(server.rstrip("/"), context, authorization, server_name, proxy)
 
 
-def _named(kind: str, name: str, known: Mapping[str, T]) -> T:
+def _named(kind: str, name: str | None, known: Mapping[str, T]) -> T:
     if not name:
         raise AccessError(f"no {kind} is named: set current-context, or name one in the Corefile")
     if name not in known:

@@ -76,6 +76,7 @@ def encoded(blob):
         ({"tokenFile": "token"}, "Bearer from-file"),
         ({"tokenFile": "token", "token": "t0k"}, "Bearer from-file"),
         ({"username": "u", "password": "p"}, "Basic dTpw"),
+        ({"tokenFile": None, "token": "t0k", "client-certificate-data": None}, "Bearer t0k"),
         ({}, ""),
     ],
 )
