@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, Literal, NamedTuple
 
 from kdns.dns.names import MAX_NAME, ROOT, label, suffixes
-from kdns.records.reverse import is_reverse
-from kdns.records.zone import within
+from kdns.records.address import IN_ADDR_ARPA, IP6_ARPA
+
+REVERSE: Final = frozenset((IN_ADDR_ARPA, IP6_ARPA))
 
 _SVC: Final = label("svc")
 
@@ -26,9 +28,8 @@ class Step(NamedTuple):
 class Searched(NamedTuple):
     """A name that is the first step of a search, in namespace `ns`, for a bare name.
 
-    `namespace` is `ns.svc.<zone>`. `doubts` are the names, one below each domain of the search
-    list, in one of which it might mean something else: see `SearchList.read`. All names are
-    absolute and lower-case wire names.
+    `namespace` is `ns.svc.<zone>`. If any of `doubts` exists the name may mean something else: see
+    `SearchList.read`. All names are absolute and lower-case wire names.
     """
 
     name: bytes
@@ -53,9 +54,9 @@ class SearchList:
     """
 
     def __init__(self, zones: Sequence[bytes], domains: Sequence[bytes], dots: int) -> None:
-        self._zones = tuple(zones)
         self._below = {_SVC + zone: zone for zone in zones}
         self._domains = tuple(domains)
+        self._whole = REVERSE.union(zones)
         self._dots = dots
 
     def takes(self, name: bytes) -> bool:
@@ -68,8 +69,9 @@ class SearchList:
         None for what it cannot or should not be: names without a dot, which are those of services;
         those below a cluster's zone, whole or together with the namespace; names of SRV records
         and their like, which begin with `_`; reverse names. The same name may be the second step
-        of a search for `<bare>.<ns>` in another namespace, and the name of a pod; wherever it
-        can be, one of the `doubts` exists: `<last label of bare>.<ns>` below each domain.
+        of a search for `<bare>.<ns>` in another namespace, the third of one for `<bare>.<ns>.svc`,
+        and the name of a pod. Wherever there is something to be found so, one of the `doubts`
+        exists: they are `<last label of bare>.<ns>`, with and without `svc`, in all domains.
         """
         cut = self._cut(name)
         if cut is None:
@@ -81,10 +83,11 @@ class SearchList:
             *(("search", domain) for domain in self._domains),
             ("bare", ROOT),
         )
+        doubts = [start + domain for start in (above, above + _SVC) for _, domain in domains]
         return Searched(
             name,
             name[cut.namespace :],
-            tuple(above + each for _, each in domains if len(above + each) <= MAX_NAME),
+            tuple(doubt for doubt in dict.fromkeys(doubts) if len(doubt) <= MAX_NAME),
             tuple(Step(kind, bare + e) for kind, e in domains if len(bare + e) <= MAX_NAME),
         )
 
@@ -102,9 +105,12 @@ class SearchList:
         if not 2 <= len(offsets) - 1 <= self._dots:
             return None
         last, namespace = offsets[-2:]
-        for cluster in self._zones:
-            if within(name[:namespace] + ROOT, cluster) or within(name[:at] + ROOT, cluster):
-                return None
-        if is_reverse(name[:namespace] + ROOT):
+        # Whether the namespace is a part of the name or not.
+        if any(within(name[:cut] + ROOT, self._whole) for cut in (namespace, at)):
             return None
         return _Cut(zone, last, namespace, at)
+
+
+def within(name: bytes, origins: AbstractSet[bytes]) -> bool:
+    """Whether an absolute name is at or below one of several."""
+    return any(suffix in origins for _, suffix in suffixes(name))

@@ -16,10 +16,9 @@ from kdns.dns.query import CD, RD, Query
 from kdns.dns.reply import Denial, Reply
 from kdns.plugins.basis import alias, denial
 from kdns.plugins.plugin import Answer, Handler, then
-from kdns.plugins.searchnames import Kind, SearchList
+from kdns.plugins.searchnames import REVERSE, Kind, SearchList, within
 from kdns.plugins.searchwalk import Decision, End, Walks
 from kdns.plugins.site import Facilities, Site, only
-from kdns.records.reverse import is_reverse
 from kdns.telemetry.series import Family
 
 PATIENCE: Final = 2.0
@@ -137,7 +136,7 @@ def setup(directives: Sequence[Directive], site: Site) -> Searchpath:
     """Read the directive."""
     directive = only(directives)
     written = site.zones(arguments(directive, "[ZONE...]"))
-    zones = [zone for zone in written if not is_reverse(zone)]
+    zones = [zone for zone in written if not within(zone, REVERSE)]
     if not zones or ROOT in zones:
         raise CorefileError(
             "searchpath is for the names of a cluster's zone: write it, as in"

@@ -21,8 +21,9 @@ MAX_WALKS: Final = 256
 MAX_REMEMBERED: Final = 4096
 
 AGREED: Final = 2
-"""Seconds that a decision holds at least: a resolver's A and AAAA may come one after the other, and
-what was heard for the first time holds for nobody else."""
+"""Seconds in which no other decision takes the place of one: a resolver's A and AAAA may come one
+after the other. What upstreams say for the first time holds for nobody else: so the way is gone
+again for the second to ask, who has it from a cache."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -99,13 +100,15 @@ class Walks:
     def decide(self, query: Query, searched: Searched) -> Decision | asyncio.Future[Decision]:
         """The decision about a name that does not exist for the type of `query`, which is A or
         AAAA. Where it has to be waited for, it must not be cancelled: others wait for it too."""
-        name = searched.name
-        known = self._decisions.get(name, self._now()) or self._under_way.get(name)
-        if known is not None:
+        name, now = searched.name, self._now()
+        known = self._decisions.get(name, now)
+        if known is not None and known.basis.ends > now:
             return known
+        if name in self._under_way:
+            return self._under_way[name]
         if len(self._under_way) >= MAX_WALKS:
             self._ended("failed")
-            return Decision("failed", Basis(ends=self._now()))
+            return known or Decision("failed", Basis(ends=now))
         walk = self._walk(query.qtype, searched, partial(self._ask, query))
         try:
             answer = next(walk)
@@ -131,8 +134,11 @@ class Walks:
 
     def _decided(self, name: bytes, decision: Decision) -> Decision:
         self._ended(decision.end)
-        remembered = decision._replace(found=None)
-        self._decisions.put(name, remembered, decision.basis, self._now())
+        now = self._now()
+        before = self._decisions.get(name, now)
+        if before is not None and before.target != decision.target:
+            return before
+        self._decisions.put(name, decision._replace(found=None), decision.basis, now)
         return decision
 
     def _now(self) -> int:
@@ -179,8 +185,9 @@ class Walks:
     def _judge(self, searched: Searched, ask: _Ask) -> Generator[Answer, Reply, _Verdict]:
         """Whether the name's namespace is there, and the name surely not part of another's."""
         key = searched.doubts
-        known = self._verdicts.get(key, self._now())
-        if known is not None:
+        now = self._now()
+        known = self._verdicts.get(key, now)
+        if known is not None and known.basis.ends > now:
             return known
         answers = [ask(name, codes.A) for name in (searched.namespace, *searched.doubts)]
         replies = []
