@@ -267,9 +267,7 @@ def test_pointers_to_pointers_are_not_followed_for_long():
     """A ladder of 8,000 pointers, and 4,000 records whose owners are at its far end."""
     head = bytearray(bytes.fromhex(HEAD))
     rungs = len(head) + 12
-    ladder = b"\0\0" + b"".join(
-        (0xC000 | at).to_bytes(2, "big") for at in range(rungs, 0x3FF0, 2)
-    )
+    ladder = b"\0\0" + b"".join((0xC000 | at).to_bytes(2, "big") for at in range(rungs, 0x3FF0, 2))
     last = (0xC000 | rungs + len(ladder) - 2).to_bytes(2, "big")
     record = last + bytes.fromhex("0010 0001 0000003c 0000")
     count = (65535 - rungs - len(ladder)) // len(record)
