@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import time
@@ -29,6 +30,7 @@ class Kubectl:
 
     def __init__(self, kubectl: Path, kubeconfig: Path) -> None:
         self._command = [kubectl, "--kubeconfig", kubeconfig]
+        self._numbers = itertools.count()
         self.kubeconfig = kubeconfig
 
     def run(self, *words: str | Path, given: str = "") -> subprocess.CompletedProcess[str]:
@@ -46,7 +48,12 @@ class Kubectl:
         """An object, or a list of them."""
         return yaml.safe_load(self.done("get", *words, "--output", "yaml"))
 
+    def new_namespace(self, **labels: str) -> str:
+        """The name of one with these Pod Security levels by mode."""
+        return self.namespace(f"chart-{next(self._numbers)}", **labels)
+
     def namespace(self, name: str, **labels: str) -> str:
+        """Have one of that name, with these Pod Security levels by mode."""
         security = {f"pod-security.kubernetes.io/{key}": value for key, value in labels.items()}
         metadata = {"name": name, "labels": security}
         body = yaml.safe_dump({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
