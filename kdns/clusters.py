@@ -6,7 +6,14 @@ import asyncio
 import gc
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+)
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -26,6 +33,10 @@ _log: Final = logging.getLogger("plugin/kubernetes")
 
 _TRIGGERED: Final = "endpoints.kubernetes.io/last-change-trigger-time"
 """When the change happened that an EndpointSlice tells of, by the controller that wrote it."""
+
+
+_AGAIN: Final = 30.0
+"""Seconds until a feed that has ended, as none should, is read from its start."""
 
 
 @dataclass(slots=True)
@@ -78,12 +89,14 @@ class Clusters:
         open_feed: Callable[[Source], Feed],
         forget: Callable[[Collection[bytes]], None],
         clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.programming = Histogram(PROGRAMMING)
         self.audience: Audience | None = None
         self._open_feed = open_feed
         self._forget = forget
         self._clock = clock
+        self._sleep = sleep
         self._clusters: dict[Source, _Cluster] = {}
 
     def store(self, source: Source) -> Store:
@@ -198,14 +211,17 @@ class Clusters:
                 self._time(event, store)
             return touched
 
-        try:
-            if (feed := cluster.feed) is not None:
-                if store.restored:
-                    feed = _Sweeping(feed, store)
-                await follow(feed, apply, self._forget, self._clock, self._pause)
-        except Exception:  # noqa: BLE001 - whatever it was, what is served stays, and somebody hears
-            _log.exception("following the cluster's objects failed")
-        _log.error("the feed of the cluster's objects has ended: records stay as they are")
+        feed = cluster.feed
+        while feed is not None:
+            try:
+                sweeping = _Sweeping(feed, store) if store.unconfirmed else feed
+                await follow(sweeping, apply, self._forget, self._clock, self._pause)
+            except Exception:  # noqa: BLE001 - whatever it was, what is served stays, and is mended
+                _log.exception("following the cluster's objects failed: they are read anew")
+            else:
+                _log.error("the feed of the cluster's objects has ended: they are read anew")
+            store.doubt()
+            await self._sleep(_AGAIN)
 
     async def _pause(self) -> None:
         """Give everybody else a turn, and those who keep copies time to catch up."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection
 from pathlib import Path
+
+import pytest
 
 from kdns.cluster.feed import Event, Feed, Synced, Upsert
 from kdns.cluster.objects import Metadata, Namespace
@@ -123,3 +125,39 @@ async def test_what_is_gone_since_a_snapshot_goes_a_piece_at_a_time(tmp_path: Pa
     assert now.namespaces == {b"\x04shop"}
     assert sorted(steps, reverse=True) == [*range(100, 0, -1), 1]
     await clusters.retire([source])
+
+
+@pytest.mark.parametrize("defect", [RuntimeError("a defect"), None], ids=["fails", "ends"])
+async def test_feed_that_ends_is_read_anew(caplog, defect) -> None:
+    """And what went meanwhile goes."""
+    slept: list[float] = []
+
+    class Ending:
+        def __init__(self) -> None:
+            self.told = ["went", "stays"]
+
+        async def events(self) -> AsyncGenerator[Event, None]:
+            for name in self.told:
+                yield Upsert(Namespace(Metadata(name)))
+            yield Synced()
+            if "new" in self.told:
+                await asyncio.Event().wait()
+            self.told = ["stays", "new"]
+            if defect is not None:
+                raise defect
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    forgotten: list[Collection[bytes]] = []
+    feed = Ending()
+    clusters = Clusters(lambda _: feed, forgotten.append, time.perf_counter, sleep)
+    store = clusters.store(Source())
+    assert await clusters.start()
+    await until(lambda: b"\x03new" in store.namespaces)
+    await until(lambda: not store.unconfirmed)
+    assert store.namespaces == {b"\x05stays", b"\x03new"}
+    assert {name for names in forgotten[2:] for name in names} >= {b"\x04went", b"\x03new"}
+    assert b"\x05stays" not in {name for names in forgotten[3:] for name in names}
+    assert (slept, len(caplog.messages)) == ([30], 1)
+    await clusters.retire([Source()])

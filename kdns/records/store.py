@@ -158,22 +158,22 @@ class Store:
         touched: set[bytes] = set()
         self.restored = True
         for item in items:
+            self.unconfirmed.add(_named(item))
             match item:
                 case SavedNamespace(label):
                     self._set_namespace(label, touched, exists=True)
-                    self.unconfirmed.add(("Namespace", label))
                 case SavedService(key, entry, True):
                     self.imports.set_service(key, entry, touched)
-                    self.unconfirmed.add(("ServiceImport", key))
                 case SavedService(key, entry):
                     self._set_service(key, entry, touched)
-                    self.unconfirmed.add(("Service", key))
                 case SavedSlice(name, entry, imported):
                     (self.imports if imported else self.services).restore_slice(name, entry)
-                    self.unconfirmed.add(("EndpointSlice", name))
                 case SavedPod(name, tokens):
                     self._set_pod(name, tokens, touched)
-                    self.unconfirmed.add(("Pod", name))
+
+    def doubt(self) -> None:
+        """All will be told again from the start: what is known is `unconfirmed` until it is."""
+        self.unconfirmed = set(map(_named, self.saved()))
 
     def unconfirmed_deletes(self) -> Iterator[Delete]:
         """What the first sync would take away all at once, as events that do it one by one."""
@@ -334,3 +334,16 @@ class Store:
         if label is None:
             self._complaints.add(f"{name!r} is no DNS label; the object is left out")
         return label
+
+
+def _named(item: Saved) -> tuple[str, str | bytes]:
+    """As `Store.unconfirmed` has it."""
+    match item:
+        case SavedNamespace(label):
+            return "Namespace", label
+        case SavedService(key):
+            return "ServiceImport" if item.imported else "Service", key
+        case SavedSlice(name):
+            return "EndpointSlice", name
+        case SavedPod(name):
+            return "Pod", name

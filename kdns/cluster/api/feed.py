@@ -48,9 +48,12 @@ class ApiFeed:
         self._timing = timing
 
     async def events(self) -> AsyncGenerator[Event, None]:
-        """As `Feed.events`; to be iterated once at a time."""
+        """As `Feed.events`; to be iterated once at a time.
+
+        A defect that ends the watch of a resource is raised: the others alone would hide it.
+        """
         # One piece waits while another one is read: who reads slowly slows the API server down.
-        pieces: asyncio.Queue[Sequence[Event]] = asyncio.Queue(maxsize=1)
+        pieces: asyncio.Queue[Sequence[Event] | Exception] = asyncio.Queue(maxsize=1)
         unlisted = {resource.kind for resource in self._wanted}
         for each in self.stats.resources.values():
             each.begin()
@@ -72,12 +75,18 @@ class ApiFeed:
             stats = self.stats.resources[resource.kind]
             reflector = Reflector(resource, client, outage, stats, self._timing, emit, listed)
             check = Consistency(reflector, client, stats, self._timing, self._check_every)
-            await asyncio.gather(reflector.run(), check.run())
+            try:
+                await asyncio.gather(reflector.run(), check.run())
+            except Exception as defect:  # noqa: BLE001 - raised to whoever reads
+                await pieces.put(defect)
 
         tasks = [asyncio.create_task(run(resource)) for resource in self._wanted]
         try:
             while True:
-                for event in await pieces.get():
+                piece = await pieces.get()
+                if isinstance(piece, Exception):
+                    raise piece
+                for event in piece:
                     yield event
         finally:
             for task in tasks:

@@ -230,3 +230,15 @@ async def test_relists_take_no_more_memory(api, services, say, paged):
 async def test_synced_is_a_plain_event(api, services, say):
     await (await api.asked()).stream(say.bookmark(1, end=True))
     await services.until(lambda: services.events == [Synced()])
+
+
+async def test_defect_that_ends_a_watch_is_not_hidden(api, time, monkeypatch):
+    async def fail(_):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr("kdns.cluster.api.reflector.Reflector.run", fail)
+    feed = ApiFeed(FileAccess(api.url, Files()), resources(), timing=time.timing)
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="a defect"):
+            async for _ in feed.events():
+                pass
