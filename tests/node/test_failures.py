@@ -40,16 +40,15 @@ def test_killed(running, filter_, whom):
         os.kill(victim, signal.SIGKILL)
     net.told_by(CENTRAL, CLUSTER_IP, A_SECOND)
 
-    if whom == "child":
-        assert supervised.child() != child
-    else:
+    if whom != "child":
         supervised.process.wait(5)
-        assert not Path(f"/proc/{child}/cmdline").exists() or not _serves(child)
-        net.supervise(filter=filter_)
+        assert not _lives(child)
+        supervised = net.supervise(filter=filter_)
     net.told_by(NODE, CLUSTER_IP)
+    assert supervised.child() != child
 
 
-def _serves(process):
+def _lives(process):
     """Whether it is there and no zombie."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
