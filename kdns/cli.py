@@ -216,9 +216,24 @@ def _records(words: Sequence[str]) -> int:
     return 1 if errors else 0
 
 
+def _autoscaler(words: Sequence[str]) -> int:
+    from kdns.autoscaler.command import main as autoscaler  # noqa: PLC0415 - as in `_check`
+
+    return autoscaler(words)
+
+
+def _node_cache(words: Sequence[str]) -> int:
+    # `kdns.__main__` takes a shorter way, which leaves this module out.
+    from kdns.node_cache import main as node_cache  # noqa: PLC0415 - as in `_check`
+
+    return node_cache(words)
+
+
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
+    "autoscaler": _autoscaler,
     "check": _check,
     "records": _records,
+    "node-cache": _node_cache,
 }
 
 
