@@ -69,6 +69,18 @@ class Kubectl:
         assert answer in ("yes", "no"), result.stderr
         return answer == "yes"
 
+    def as_account(self, namespace: str, name: str, folder: Path) -> Path:
+        """A kubeconfig of a service account."""
+        token = self.done("create", "token", name, "--namespace", namespace).strip()
+        config = yaml.safe_load(self.kubeconfig.read_text())
+        [cluster] = config["clusters"]
+        authority = self.kubeconfig.parent / cluster["cluster"]["certificate-authority"]
+        cluster["cluster"]["certificate-authority"] = str(authority)
+        config["users"] = [{"name": "admin", "user": {"token": token}}]
+        path = folder / "kubeconfig"
+        path.write_text(yaml.safe_dump(config))
+        return path
+
     def until(self, *words: str) -> str:
         """What a command prints once it succeeds."""
         deadline = time.monotonic() + PATIENCE

@@ -65,13 +65,7 @@ def upstreams(free_port):
 @pytest.fixture
 def served(helm, kubectl, namespace, upstreams, tmp_path):
     """kdns with the default Corefile, as the service account that the chart made, on loopback."""
-    token = kubectl.done("create", "token", "kdns", "--namespace", namespace).strip()
-    config = yaml.safe_load(kubectl.kubeconfig.read_text())
-    [cluster] = config["clusters"]
-    authority = kubectl.kubeconfig.parent / cluster["cluster"]["certificate-authority"]
-    cluster["cluster"]["certificate-authority"] = str(authority)
-    config["users"] = [{"name": "admin", "user": {"token": token}}]
-    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    kubeconfig = kubectl.as_account(namespace, "kdns", tmp_path)
     servers = yaml.safe_load((CHART / "values.yaml").read_text())["servers"]
     # Another port and other addresses, where nothing else runs and nobody needs to be root.
     [server] = servers
@@ -85,7 +79,7 @@ def served(helm, kubectl, namespace, upstreams, tmp_path):
     for plugin in server["plugins"]:
         plugin["parameters"] = places.get(plugin["name"], plugin.get("parameters"))
         if plugin["name"] == "kubernetes":
-            plugin["configBlock"] += f"\nkubeconfig {tmp_path / 'kubeconfig'}"
+            plugin["configBlock"] += f"\nkubeconfig {kubeconfig}"
     server["plugins"].append({"name": "bind", "parameters": "127.0.0.1"})
     text = helm.render({"servers": servers}, "livenessProbe.enabled=false").corefile()
     with Kdns(tmp_path, text) as kdns:
