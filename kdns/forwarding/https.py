@@ -13,7 +13,7 @@ from kdns.forwarding.dialing import lost, new_socket
 from kdns.forwarding.exchange import Heard, Lost, Question
 from kdns.forwarding.options import Options, Target
 from kdns.forwarding.streams import matches
-from kdns.forwarding.tls import ClientContext, client_context
+from kdns.forwarding.tls import Settings
 
 if TYPE_CHECKING:
     import aiohttp
@@ -67,7 +67,7 @@ class Asked:
 class HttpsTransport:
     """As `Transport`: one upstream over HTTPS; `target.host` is an IP address.
 
-    As in CoreDNS `max_age` and `max_idle_conns` have no meaning here.
+    `max_age` and `max_idle_conns` have no meaning here; whatever is idle is closed after `expire`.
     """
 
     proto: ClassVar[str] = "https"
@@ -80,7 +80,7 @@ class HttpsTransport:
         self._loop = loop
         self._name = target.server_name or options.tls.server_name or target.host
         self._asked: set[Asked] = set()
-        self._context: ClientContext | None = None
+        self._settings = Settings(options.tls, "http/1.1")
         self._session: aiohttp.ClientSession | None = None
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
@@ -137,6 +137,7 @@ class HttpsTransport:
             return lost(error, self._name)
 
     async def _exchange(self, packet: bytes, asked: Asked) -> bytes | Lost:
+        context = await self._settings.current()
         session = self._session or self._open()
         url = f"https://{self._target}{self._target.path or PATH}"
         headers = {"Host": self._authority(), "Accept": _MEDIA, "Accept-Encoding": "identity"}
@@ -151,6 +152,7 @@ class HttpsTransport:
             url,
             data=body,
             headers=headers,
+            ssl=context,
             server_hostname=self._name,
             allow_redirects=False,
             trace_request_ctx=asked,
@@ -165,8 +167,7 @@ class HttpsTransport:
                 if len(message) > STREAM_LIMIT:
                     response.close()
                     return _TOO_LONG
-        if self._context is not None:
-            self._context.keep_session()
+        self._settings.keep_session()
         return message
 
     def _authority(self) -> str:
@@ -175,10 +176,9 @@ class HttpsTransport:
         return str(target).removesuffix(":443")
 
     def _open(self) -> aiohttp.ClientSession:
-        """Settings for all requests. Raises BadTlsFile."""
+        """Settings for all requests."""
         import aiohttp  # noqa: PLC0415
 
-        self._context = client_context(self._options.tls, "http/1.1")
         expire, source = self._options.expire, self._options.source_address
         lifetime: dict[str, Any] = (
             {"keepalive_timeout": expire} if expire else {"force_close": True}
@@ -189,7 +189,6 @@ class HttpsTransport:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=CONNECTIONS,
-                ssl=self._context,
                 local_addr=(source, 0) if source else None,
                 socket_factory=lambda address: new_socket(address[0]),
                 **lifetime,

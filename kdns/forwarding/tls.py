@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
-from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from kdns.forwarding.dialing import connect
-from kdns.forwarding.options import Tls
+from kdns.forwarding.options import Options, Target, Tls
 from kdns.forwarding.streams import Connection, TcpTransport
+
+_log: Final = logging.getLogger("plugin/forward")
 
 
 class BadTlsFile(Exception):
@@ -81,13 +84,51 @@ def client_context(tls: Tls, *alpn: str) -> ClientContext:
     return context
 
 
+class Settings:
+    """Settings of TLS towards one upstream, made when they are first needed, and again when one of
+    their files is another: certificates are renewed while servers run."""
+
+    def __init__(self, tls: Tls, *alpn: str) -> None:
+        self._tls = tls
+        self._alpn = alpn
+        self._context: ClientContext | None = None
+        self._stamps: tuple[object, ...] = ()
+        self._making = asyncio.Lock()
+
+    async def current(self) -> ClientContext:
+        """As the files are now, or as they last were of use. Raises BadTlsFile if they never were.
+
+        To read all of the system's certificates takes a thread for some 20 ms.
+        """
+        async with self._making:
+            stamps = tuple(map(_stamp, (self._tls.certificate, self._tls.key, self._tls.ca)))
+            if self._context is None or stamps != self._stamps:
+                try:
+                    self._context = await asyncio.to_thread(client_context, self._tls, *self._alpn)
+                except BadTlsFile as error:
+                    if self._context is None:
+                        raise
+                    _log.warning("%s: what was there before is used on", error)
+                self._stamps = stamps
+            return self._context
+
+    def keep_session(self) -> None:
+        """As `ClientContext.keep_session`."""
+        if self._context is not None:
+            self._context.keep_session()
+
+
 class TlsTransport(TcpTransport):
     """As `TcpTransport`, in TLS."""
 
     proto: ClassVar[str] = "tcp-tls"
 
+    def __init__(self, target: Target, options: Options, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(target, options, loop)
+        self._settings = Settings(options.tls, "dot")
+
     async def greet(self, connection: Connection) -> None:
-        context = self.context
+        context = await self._settings.current()
         sock = await connect(
             self.target.host, self.target.port, self.options.source_address, self.loop
         )
@@ -98,12 +139,18 @@ class TlsTransport(TcpTransport):
     def answered(self, connection: Connection) -> None:
         super().answered(connection)
         if connection.answered == 1:
-            self.context.keep_session()
+            self._settings.keep_session()
 
-    @cached_property
-    def context(self) -> ClientContext:
-        """Made when it is first needed, and once. Raises BadTlsFile."""
-        return client_context(self.options.tls, "dot")
+
+def _stamp(path: Path | None) -> object:
+    """Another value whenever a file has become another."""
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError as error:
+        return error.errno
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _readable(path: Path) -> None:

@@ -141,6 +141,17 @@ async def test_connections_are_not_kept_and_sessions_are(site: Site, leads: Call
     assert (transport.hits, transport.misses) == (0, 3)
 
 
+async def test_a_certificate_authority_that_is_replaced(
+    site: Site, leads: Callable, authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other")
+    transport = leads(site.port, tls=Tls(ca=authority.file))
+    assert isinstance(await answered(transport), bytes)
+    authority.file.write_bytes(other.file.read_bytes())
+    assert "certificate is not valid" in (await answered(transport)).reason
+
+
 async def test_from_an_address(site: Site, leads: Callable) -> None:
     assert isinstance(await answered(leads(site.port, source_address="127.0.0.9")), bytes)
     assert site.requests[0].remote == "127.0.0.9"

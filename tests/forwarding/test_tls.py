@@ -152,6 +152,32 @@ async def test_an_upstream_that_wants_to_know_who_asks(
     assert isinstance(await ear.what(), Lost)
 
 
+async def test_a_certificate_that_is_renewed(
+    authority: Authority, serve: Callable, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next connection has it; while its files do not fit, the former is shown."""
+    context = authority.server(LOCAL)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.ca.configure_trust(context)
+    certificate, key = authority.client_files()
+    line = await serve(context, tls=Tls(certificate, key, authority.file), expire=0.0)
+
+    async def shown() -> int:
+        return (await line.settled()).info("peercert")["serialNumber"]
+
+    first = await shown()
+    former = key.read_bytes()
+    authority.client_files()
+    renewed, _ = key.read_bytes(), key.write_bytes(former)
+    assert await shown() == first
+    assert await shown() == first
+    assert [
+        each.getMessage().count("what was there before is used") for each in caplog.records
+    ] == [1]
+    key.write_bytes(renewed)
+    assert await shown() != first
+
+
 async def test_an_upstream_that_speaks_no_tls(authority: Authority, serve: Callable) -> None:
     line = await serve(authority.server(LOCAL))
     line.peer = plain = await Peer().open()
