@@ -21,7 +21,9 @@ _FOLDED: Final = 10.0
 """Seconds in which one reason is told once."""
 
 _REASONS: Final = 64
-"""Reasons that are remembered at a time."""
+"""Reasons that are told of one by one at a time; all others are one: upstreams may word them."""
+
+_OTHERS: Final = ""
 
 
 class Errors:
@@ -47,14 +49,16 @@ class Errors:
     def _logged(self, query: Query, reply: Reply) -> Reply:
         if not reply.failure:
             return reply
-        now = self._clock()
-        told, others = self._told.get(reply.failure, (-_FOLDED, 0))
+        now, reason = self._clock(), reply.failure
+        if reason not in self._told and len(self._told) >= _REASONS:
+            self._told = {why: of for why, of in self._told.items() if now < of[0] + _FOLDED}
+            if len(self._told) >= _REASONS:
+                reason = _OTHERS
+        told, others = self._told.get(reason, (-_FOLDED, 0))
         if now < told + _FOLDED:
-            self._told[reply.failure] = told, others + 1
+            self._told[reason] = told, others + 1
             return reply
-        if len(self._told) >= _REASONS:
-            self._told.clear()
-        self._told[reply.failure] = now, 0
+        self._told[reason] = now, 0
         name, mnemonic = to_text(query.name), type_name(query.qtype)
         more = f" (and {others} other queries before)" if others else ""
         _log.error("%d %s %s: %s%s", reply.rcode, name, mnemonic, reply.failure, more)
