@@ -9,7 +9,7 @@ import socket
 import ssl
 from typing import Final
 
-from kdns.forwarding.exchange import Lost
+from kdns.forwarding.exchange import Lost, refused_here
 
 _SHORTEST: Final = 1.0
 _LONGEST: Final = 5.0
@@ -99,5 +99,5 @@ def lost(error: BaseException, name: str) -> Lost:
     if isinstance(error, ConnectionError):
         return Lost("closed the connection")
     if isinstance(error, OSError) and error.errno:
-        return Lost(os.strerror(error.errno).lower())
+        return refused_here(OSError(error.errno, os.strerror(error.errno)))
     return Lost(str(error) or type(error).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from struct import pack
 from typing import ClassVar, Final, NamedTuple, Protocol
@@ -15,6 +16,10 @@ _OPT: Final = {
     for dnssec_ok in (False, True)
 }
 _AD: Final = 0x0020
+_SCARCE: Final = frozenset(
+    # The last one is of connecting: no port is free.
+    (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN)
+)
 
 
 class Question(NamedTuple):
@@ -52,11 +57,19 @@ class Lost(NamedTuple):
     """Why there will be no answer on this way, for logs and extended errors.
 
     Told of the upstream or the way to it; a packet that answers something else is never a reason.
-    With `by_tcp` the upstream did answer, and TCP is the way to hear it whole.
+    With `by_tcp` the upstream did answer, and TCP is the way to hear it whole. With `local` this
+    machine had nothing to ask with, which says nothing of the upstream.
     """
 
     reason: str
     by_tcp: bool = False
+    local: bool = False
+
+
+def refused_here(error: OSError) -> Lost:
+    """What the system says of a socket, as a reason."""
+    reason = (error.strerror or str(error)).lower()
+    return Lost(reason, local=error.errno in _SCARCE)
 
 
 Heard = Callable[[bytes | Lost], bool]

@@ -114,9 +114,21 @@ class Flight:
         self._wait(now + way.latency.hedge)
 
     def step(self, now: float) -> None:
-        """Do what has become due."""
+        """Do what has become due. Whatever goes wrong, who asked has an answer."""
         if self.done:
             return
+        try:
+            self._step(now)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Nothing can be followed up: a question without an end would take all equal ones along."""
+        if not self.done:
+            self._finish(self._last or self._failure())
+
+    def _step(self, now: float) -> None:
         for attempt in self.attempts:
             if now >= attempt.began + attempt.patience:
                 attempt.miss(now)
@@ -168,7 +180,8 @@ class Flight:
             return
         attempt.why = lost.reason
         attempt.missed = True
-        upstream.missed(now)
+        if not lost.local:
+            upstream.missed(now)
         upstream.fail(now, lost.reason)
         if self._ask_next(now, again=False):
             return
@@ -220,7 +233,8 @@ class Flight:
 
     def _failure(self) -> Reply:
         failed = [attempt for attempt in self.attempts if attempt.why]
-        whys = {f"{attempt.upstream.name} {attempt.why}": None for attempt in failed}
+        # In one order, whoever was asked first: one reason is one line in the log.
+        whys = sorted({f"{attempt.upstream.name} {attempt.why}" for attempt in failed})
         return unreachable(f"no upstream answered: {', '.join(whys)}")
 
     def _finish(self, reply: Reply) -> None:

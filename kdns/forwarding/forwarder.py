@@ -121,7 +121,11 @@ class Forwarder:
         flight = self._flights[key] = Flight(self, key, question, now, now + self._deadline)
         asker = self._loop.create_future()
         flight.askers.append(asker)
-        flight.ask(upstream, now, stream=stream)
+        try:
+            flight.ask(upstream, now, stream=stream)
+        except BaseException:
+            flight.abandon()
+            raise
         return asker
 
     async def start(self) -> None:

@@ -14,7 +14,7 @@ from kdns.dns import codes
 from kdns.dns.edns import UDP_PAYLOAD
 from kdns.dns.query import HEADER
 from kdns.dns.response import answers, rcode, refuses_edns, truncated
-from kdns.forwarding.exchange import Heard, Lost, Question
+from kdns.forwarding.exchange import Heard, Lost, Question, refused_here
 from kdns.forwarding.options import Options, Target
 from kdns.forwarding.ports import Port, Ports
 
@@ -92,7 +92,7 @@ class Asked:
             self.lose(_OTHER_CASE)
 
     def failed(self, error: OSError) -> None:
-        self.lose(_REASONS.get(error.errno or 0) or Lost((error.strerror or str(error)).lower()))
+        self.lose(_REASONS.get(error.errno or 0) or refused_here(error))
 
     def lose(self, why: Lost) -> None:
         """Let who asked hear that there will be no answer this way."""

@@ -241,7 +241,9 @@ class Probe:
     def _heard(self, round_: int, message: bytes | Lost) -> bool:
         if round_ == self._round and self._running:
             self._pending = None
-            if isinstance(message, Lost) and not message.by_tcp:
+            if isinstance(message, Lost) and message.local:
+                self._go_on(self._clock())
+            elif isinstance(message, Lost) and not message.by_tcp:
                 self._fail(self._clock())
             else:
                 # Whatever it says, it is there (CoreDNS).
@@ -256,6 +258,9 @@ class Probe:
             self._fail(now)
 
     def _fail(self, now: float) -> None:
-        self._round += 1
         self._upstream.probe_failed(now)
+        self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        self._round += 1
         self._wheel.at(now + self._interval, partial(self._ask, self._round))

@@ -727,6 +727,55 @@ async def test_metrics(bench):
     assert it.value("coredns_proxy_conn_cache_misses_total", **labels) == 4
 
 
+async def test_nothing_to_ask_with_is_no_upstreams_fault(bench):
+    """And what was lost for it is asked again."""
+    it = bench(A)
+    for _ in range(3):
+        given = it.ask()
+        it.sent[-1].heard(Lost("too many open files", local=True))
+        assert it.forwarder.ask(query("next.example.com.")).done() is False
+        it.pass_(0.6)
+        assert not it.probes
+        for sent in it.waiting:
+            sent.answer()
+        assert (await given).answer
+
+
+async def test_a_probe_that_cannot_be_sent_is_sent_later(bench):
+    it = bench(A)
+    it.ask()
+    it.sent[0].heard(Lost("connection refused"))
+    for _ in range(9):
+        it.pass_(0.52)
+        it.probes[-1].heard(Lost("too many open files", local=True))
+    assert len(it.probes) >= 9
+    assert it.forwarder.healthy() == {"192.0.2.1:53": True}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["at once", "when it is due"])
+async def test_what_breaks_keeps_nobody_waiting(bench, monkeypatch, first):
+    it = bench(A)
+    broken = RuntimeError("broken")
+
+    def send(question, heard):
+        raise broken
+
+    if first:
+        monkeypatch.setattr(Scripted, "send", lambda *_: send(*_[1:]))
+        with pytest.raises(RuntimeError):
+            it.ask()
+        monkeypatch.undo()
+    else:
+        given = it.ask()
+        it.ways[0].send = send
+        it.pass_(1)
+        assert failed(await given) == "no upstream answered: "
+        del it.ways[0].send
+    given = it.ask()
+    it.sent[-1].answer()
+    assert (await given).answer
+
+
 async def test_response_codes_that_nobody_knows_are_one_series(bench):
     it = bench(A)
     for number in (14, 3841, 4095):

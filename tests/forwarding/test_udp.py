@@ -284,6 +284,18 @@ def test_what_cannot_be_sent_is_heard_as_lost_later(run, upstream):
     run(test())
 
 
+def test_a_machine_without_sockets_says_nothing_of_the_upstream(run, upstream, monkeypatch):
+    async def test():
+        way = transport(upstream)
+        ear = Ear()
+        monkeypatch.setattr(way.ports, "_limit", 0)
+        way.send(QUESTION, ear)
+        assert await ear.what() == Lost("all of its 0 udp ports are taken", local=True)
+        way.close()
+
+    run(test())
+
+
 def test_truncated_is_for_tcp(run, upstream):
     async def test():
         ear, way = Ear(), transport(upstream)
