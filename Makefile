@@ -31,7 +31,7 @@ bench: $(VENV)/dev
 bench-live: $(VENV)/dev
 	$(BIN)/python -m bench.live
 
-# Needs helm, 3.8 or newer, as manifests does.
+# Needs helm, 3.14 or newer, as manifests does.
 chart:
 	$(HELM) lint --strict helm/kdns
 	$(HELM) package helm/kdns --destination dist

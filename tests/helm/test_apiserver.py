@@ -273,8 +273,10 @@ def installed(helm, kubectl):
 
     def run(verb, namespace, *settings, chart=CHART, release="kdns"):
         releases.append((release, namespace))
-        setting = [word for each in settings for word in ("--set", each)]
-        return helm.done(verb, release, chart, "--namespace", namespace, *setting)
+        words = [word for each in settings for word in ("--set", each)]
+        if verb == "upgrade":
+            words.append("--reset-then-reuse-values")
+        return helm.done(verb, release, chart, "--namespace", namespace, *words)
 
     yield run
     for release, namespace in dict.fromkeys(releases):
@@ -362,17 +364,19 @@ def test_release_of_another_chart_goes_over_and_back(
     (other / "Chart.yaml").write_text("{apiVersion: v2, name: coredns, version: 1.0.0}\n")
     (other / "templates" / "all.yaml").write_text(OTHER)
     where = ["--namespace", namespace]
-    installed("install", namespace, chart=other, release="coredns")
+    installed("install", namespace, "replicaCount=4", chart=other, release="coredns")
     service = kubectl.get("service", "coredns-dns", *where)
 
     names = ["nameOverride=coredns", "fullnameOverride=coredns", "service.name=coredns-dns"]
     installed("upgrade", namespace, *names, release="coredns")
 
     after = kubectl.get("service", "coredns-dns", *where)
-    deployment = kubectl.get("deployment", "coredns", *where)["spec"]["template"]["spec"]
+    deployment = kubectl.get("deployment", "coredns", *where)["spec"]
+    assert deployment["replicas"] == 4
     assert after["spec"]["clusterIP"] == service["spec"]["clusterIP"]
     assert after["spec"]["ports"] == service["spec"]["ports"]
-    assert deployment["containers"][0]["image"].startswith("kdns:")
+    [container] = deployment["template"]["spec"]["containers"]
+    assert container["image"].startswith("kdns:")
     helm.done("rollback", "coredns", *where)
     back = kubectl.get("deployment", "coredns", *where)["spec"]["template"]["spec"]
     assert [each["name"] for each in back["containers"]] == ["coredns"]
