@@ -222,6 +222,12 @@ def _autoscaler(words: Sequence[str]) -> int:
     return autoscaler(words)
 
 
+def _compare(words: Sequence[str]) -> int:
+    from kdns.compare.command import main as compare  # noqa: PLC0415 - as in `_check`
+
+    return compare(words)
+
+
 def _node_cache(words: Sequence[str]) -> int:
     # `kdns.__main__` takes a shorter way, which leaves this module out.
     from kdns.node_cache import main as node_cache  # noqa: PLC0415 - as in `_check`
@@ -232,6 +238,7 @@ def _node_cache(words: Sequence[str]) -> int:
 _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "autoscaler": _autoscaler,
     "check": _check,
+    "compare": _compare,
     "records": _records,
     "node-cache": _node_cache,
 }
