@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Final
 
 from kdns.corefile.parser import Directive
@@ -19,7 +20,7 @@ from kdns.dns.reply import CacheUse, Reply
 from kdns.forwarding.cache import Cache, Found, Half, Settings, Stale, Taken, key_of
 from kdns.plugins.cache_options import read
 from kdns.plugins.plugin import Answer, Handler, then
-from kdns.plugins.site import Facilities, Site, only
+from kdns.plugins.site import Facilities, Site, at_the_end, only
 from kdns.telemetry.series import Family
 
 _LABELS: Final = ("server", "zones", "view")
@@ -212,7 +213,12 @@ def setup(directives: Sequence[Directive], site: Site) -> Cached:
         series.count(_ENTRIES, *labels["success"]).value = len(cache.success)
         series.count(_ENTRIES, *labels["denial"]).value = len(cache.denial)
 
+    def forget() -> None:
+        for half in _HALVES:
+            series.drop(_ENTRIES, *labels[half])
+
     site.requests.gauges.append(tell)
+    site.requests.chores.append(partial(at_the_end, forget))
     return Cached(cache, settings, zones, site.server, site.facilities)
 
 

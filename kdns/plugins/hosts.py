@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -20,7 +21,7 @@ from kdns.plugins.fallthrough import Fallthrough
 from kdns.plugins.fallthrough import read as read_fallthrough
 from kdns.plugins.hostsfile import HostsFile, HostTable, Scope
 from kdns.plugins.plugin import Answer, Handler, then
-from kdns.plugins.site import Facilities, Site, only
+from kdns.plugins.site import Facilities, Site, at_the_end, only
 from kdns.records.address import IPV4, IPV6
 from kdns.telemetry.series import Family
 
@@ -162,6 +163,7 @@ def setup(directives: Sequence[Directive], site: Site) -> Hosts:
     interval = max(_SHORTEST_RELOAD, reload) if reload else 0.0
     site.requests.chores.append(lambda: _watch(file, interval, site.facilities, notices))
     site.requests.gauges.append(lambda: _measure(file, written, site.facilities))
+    site.requests.chores.append(partial(at_the_end, partial(_forget, written, site.facilities)))
     return hosts
 
 
@@ -212,6 +214,11 @@ async def _watch(
         await asyncio.sleep(interval)
         if await file.refresh():
             facilities.forget_answers()
+
+
+def _forget(path: str, facilities: Facilities) -> None:
+    facilities.series.drop(ENTRIES, path)
+    facilities.series.drop(RELOADED)
 
 
 def _measure(file: HostsFile, path: str, facilities: Facilities) -> None:

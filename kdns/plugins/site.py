@@ -6,6 +6,7 @@ the composition root does what was asked.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -147,6 +148,15 @@ class Readiness(NamedTuple):
 
 Chore = Callable[[], Coroutine[Any, Any, None]]
 """Work that goes on for as long as a Corefile is served: cancelled when it is replaced."""
+
+
+async def at_the_end(work: Callable[[], None]) -> None:
+    """A chore: work for when its Corefile is no longer served, as gauges are to be forgotten."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        work()
+
 
 Check = Callable[[], Awaitable[None]]
 """What only a running process can tell of a Corefile, before it is served: raises CorefileError."""

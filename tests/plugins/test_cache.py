@@ -19,6 +19,7 @@ from kdns.dns.names import from_text
 from kdns.dns.query import AD, CD, RD, Client, Query
 from kdns.dns.rdata import RRset, soa
 from kdns.dns.reply import STEADY, CacheUse, Reply
+from kdns.facilities import Chores
 from kdns.forwarding.cache import Prefetch, Settings, Stale
 from kdns.forwarding.retention import Bounds
 from kdns.frontend.responder import Lane, Responder
@@ -852,6 +853,20 @@ async def test_evictions_are_counted(block, upstream) -> None:
     entries = found[f"coredns_cache_entries{of('success')}"]
     assert found[f"coredns_cache_evictions_total{of('success')}"] == 1100 - entries
     assert 1000 < entries <= 1024
+
+
+async def test_a_cache_that_is_gone_has_no_entries(block, upstream, facilities) -> None:
+    made = block("cache")
+    upstream.reply = lambda query: address(query.name)
+    made.reply(NAME)
+    assert f"coredns_cache_entries{of('success')}" in scrape(made, Traffic())
+    chores = Chores()
+    await chores.replace(made.requests.chores)
+    await asyncio.sleep(0)
+    await chores.replace(())
+    left = {metric.name for metric in facilities.series.metrics() if metric.samples}
+    assert "coredns_cache_evictions" in left
+    assert "coredns_cache_entries" not in left
 
 
 async def test_counters_go_on_after_a_reload(block, upstream) -> None:

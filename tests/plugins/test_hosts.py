@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from kdns.dns import codes
 from kdns.dns.names import from_text, to_text
 from kdns.dns.reply import Reply
+from kdns.facilities import Chores
 from kdns.plugins.fallthrough import Fallthrough
 from kdns.plugins.hosts import ENTRIES, RELOADED, Hosts
 from kdns.plugins.hostsfile import MOST, HostsFile, HostTable, Scope
@@ -509,7 +510,7 @@ async def test_the_chore_forgets_answers(planned, facilities, file, monkeypatch,
             raise TimeoutError
 
     monkeypatch.setattr("kdns.plugins.hosts.asyncio", type("Clock", (), {"sleep": sleep}))
-    (chore,) = made.requests.chores
+    chore, _ = made.requests.chores
     with pytest.raises(TimeoutError):
         await chore()
     assert slept == [0.1, 0.1, 0.1]
@@ -519,8 +520,20 @@ async def test_the_chore_forgets_answers(planned, facilities, file, monkeypatch,
 
 
 async def test_without_reload_nobody_looks_again(planned, file) -> None:
-    (chore,) = planned(corefile(file("10.0.0.1 a"), "reload 0")).requests.chores
+    chore, _ = planned(corefile(file("10.0.0.1 a"), "reload 0")).requests.chores
     await chore()
+
+
+async def test_a_file_that_is_no_longer_read_has_no_entries(planned, facilities, file) -> None:
+    made = planned(corefile(file("10.0.0.1 a")))
+    for gauge in made.requests.gauges:
+        gauge()
+    assert [family.name for family, _, _ in facilities.series.counts()]
+    chores = Chores()
+    await chores.replace(made.requests.chores)
+    await asyncio.sleep(0)
+    await chores.replace(())
+    assert [family.name for family, _, _ in facilities.series.counts()] == []
 
 
 def test_metrics(planned, facilities, file) -> None:
