@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from functools import partial
-from itertools import islice
-from typing import Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple
+
+from cachetools import TLRUCache
 
 from kdns.dns import codes
 from kdns.dns.query import Query
@@ -24,9 +25,6 @@ AGREED: Final = 2
 """Seconds in which no other decision takes the place of one: a resolver's A and AAAA may come one
 after the other. What upstreams say for the first time holds for nobody else: so the way is gone
 again for the second to ask, who has it from a cache."""
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 End = Kind | Literal["none", "declined", "failed"]
 """At which kind of step a walk ended: at none, as nothing is there; or it was not gone, as the name
@@ -56,29 +54,9 @@ class _Verdict(NamedTuple):
     basis: Basis
 
 
-class Memory(Generic[K, V]):
-    """What holds until some second of the clock; bounded."""
-
-    def __init__(self) -> None:
-        self._kept: dict[K, tuple[float, V]] = {}
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def get(self, key: K, now: int) -> V | None:
-        """What is known of a key and holds still."""
-        kept = self._kept.get(key)
-        return kept[1] if kept is not None and now < kept[0] else None
-
-    def put(self, key: K, value: V, basis: Basis, now: int) -> None:
-        """Keep a value, if nothing but time undoes what it was made from."""
-        if not basis.memorable:
-            return
-        self._kept.pop(key, None)
-        if len(self._kept) >= MAX_REMEMBERED:
-            for oldest in list(islice(self._kept, MAX_REMEMBERED // 16)):
-                del self._kept[oldest]
-        self._kept[key] = max(basis.ends, now + AGREED), value
+def _ends(_: object, known: Decision | _Verdict, now: float) -> float:
+    """The second from which something that is remembered is forgotten."""
+    return max(known.basis.ends, now + AGREED)
 
 
 class Walks:
@@ -93,15 +71,17 @@ class Walks:
         self._lookup = lookup
         self._clock = clock
         self._ended = ended
-        self._decisions = Memory[bytes, Decision]()
-        self._verdicts = Memory[tuple[bytes, ...], _Verdict]()
+        self._decisions: TLRUCache[bytes, Decision]
+        self._decisions = TLRUCache(MAX_REMEMBERED, _ends, timer=self._now)
+        self._verdicts: TLRUCache[tuple[bytes, ...], _Verdict]
+        self._verdicts = TLRUCache(MAX_REMEMBERED, _ends, timer=self._now)
         self._under_way: dict[bytes, asyncio.Future[Decision]] = {}
 
     def decide(self, query: Query, searched: Searched) -> Decision | asyncio.Future[Decision]:
         """The decision about a name that does not exist for the type of `query`, which is A or
         AAAA. Where it has to be waited for, it must not be cancelled: others wait for it too."""
         name, now = searched.name, self._now()
-        known = self._decisions.get(name, now)
+        known = self._decisions.get(name)
         if known is not None and known.basis.ends > now:
             return known
         if name in self._under_way:
@@ -134,11 +114,12 @@ class Walks:
 
     def _decided(self, name: bytes, decision: Decision) -> Decision:
         self._ended(decision.end)
-        now = self._now()
-        before = self._decisions.get(name, now)
+        before = self._decisions.get(name)
         if before is not None and before.target != decision.target:
             return before
-        self._decisions.put(name, decision._replace(found=None), decision.basis, now)
+        # What records were a part of is not undone by time alone.
+        if decision.basis.memorable:
+            self._decisions[name] = decision._replace(found=None)
         return decision
 
     def _now(self) -> int:
@@ -186,7 +167,7 @@ class Walks:
         """Whether the name's namespace is there, and the name surely not part of another's."""
         key = searched.doubts
         now = self._now()
-        known = self._verdicts.get(key, now)
+        known = self._verdicts.get(key)
         if known is not None and known.basis.ends > now:
             return known
         answers = [ask(name, codes.A) for name in (searched.namespace, *searched.doubts)]
@@ -201,5 +182,6 @@ class Walks:
         for reply in replies:
             basis = basis.on(reply, now)
         verdict = _Verdict(free, basis)
-        self._verdicts.put(key, verdict, basis, now)
+        if basis.memorable:
+            self._verdicts[key] = verdict
         return verdict

@@ -19,7 +19,7 @@ from kdns.dns import codes
 from kdns.dns.names import from_text, labels, to_text
 from kdns.dns.query import Client
 from kdns.dns.rdata import RRset, soa
-from kdns.dns.reply import Reply
+from kdns.dns.reply import Reply, refusal
 from kdns.dns.response import read
 from kdns.frontend.responder import Lane, Responder
 from kdns.plugins import searchpath, searchwalk
@@ -403,15 +403,22 @@ async def until(holds):
 
 def test_what_is_remembered_is_bounded(monkeypatch) -> None:
     monkeypatch.setattr(searchwalk, "MAX_REMEMBERED", 32)
-    memory = searchwalk.Memory[int, str]()
+    now = 10.0
+    walks = searchwalk.Walks(lambda query: refusal(), lambda: now, lambda end: None)
+
+    def decided(name: bytes, basis: Basis) -> bool:
+        walks._decided(name, searchwalk.Decision("none", basis))
+        return name in walks._decisions
+
     for number in range(100):
-        memory.put(number, "it", Basis(ends=20), 10)
-        assert len(memory) <= 32
-        assert memory.get(number, 19) == "it"
-    assert memory.get(99, 20) is None
-    for basis in (Basis(ends=20, reads=(b"x",)), Basis(ends=20, lasting=True)):
-        memory.put(0, "nothing", basis, 10)
-        assert memory.get(0, 10) is None
+        assert decided(b"%d" % number, Basis(ends=20))
+        assert len(walks._decisions) <= 32
+    now = 19.9
+    assert b"99" in walks._decisions
+    now = 20.0
+    assert b"99" not in walks._decisions
+    for basis in (Basis(ends=30, reads=(b"x",)), Basis(ends=30, lasting=True)):
+        assert not decided(b"nothing", basis)
 
 
 # How long answers hold.
