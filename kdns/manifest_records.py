@@ -34,17 +34,22 @@ def manifest_records(
     their name would have no address, which keeps name servers from loading the zone.
     """
     loaded = load(path, settings)
+    return object_records(loaded.objects, zone, ttl), loaded.errors
+
+
+def object_records(objects: Sequence[Object], zone: str, ttl: int) -> Iterator[RRset]:
+    """All record sets that objects get in a zone and in the reverse zones."""
     # One serial for all: what two runs print differs by what the manifests say alone.
     store = Store(clock=lambda: 1)
-    for item in loaded.objects:
+    for item in objects:
         store.apply(Upsert(item))
     store.apply(Synced())
     options = ZoneOptions(ttl=ttl, pods="verified")
     origin = from_text(zone).lower()
     reverse = [ReverseZone(store, from_text(name), origin, options) for name in _REVERSE]
-    own = list(_dns_endpoints(loaded.objects))
+    own = list(_dns_endpoints(objects))
     found = all_records(ForwardZone(store, origin, options, own), *reverse)
-    return (each for each in found if own or each.type != codes.NS), loaded.errors
+    return (each for each in found if own or each.type != codes.NS)
 
 
 def _dns_endpoints(objects: Iterable[Object]) -> Iterator[bytes]:
