@@ -25,6 +25,7 @@ from kdns.telemetry import logs
 CACHE: Final = Settings(
     success=Bounds(30),
     denial=Bounds(5),
+    max_bytes=8 << 20,
     prefetch=Prefetch(3, percentage=20),
     # RFC 8767 §5, but for the recheck: a cluster's DNS is back sooner than in its 30 seconds, and
     # names that did not exist may exist by now.

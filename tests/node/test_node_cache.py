@@ -87,6 +87,7 @@ class Central(contextlib.AbstractContextManager["Central"]):
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
         answered = self.answered
+        kept = self._kept = list[socket.socket]()
 
         class Datagram(socketserver.BaseRequestHandler):
             def handle(self) -> None:
@@ -95,6 +96,7 @@ class Central(contextlib.AbstractContextManager["Central"]):
 
         class Stream(socketserver.StreamRequestHandler):
             def handle(self) -> None:
+                kept.append(self.connection)
                 while len(size := self.rfile.read(2)) == 2:
                     reply = answered(self.rfile.read(int.from_bytes(size, "big")), "tcp")
                     self.wfile.write(len(reply).to_bytes(2, "big") + reply)
@@ -109,9 +111,15 @@ class Central(contextlib.AbstractContextManager["Central"]):
             threading.Thread(target=server.serve_forever, args=(0.02,)).start()
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         for server in (self._udp, self._tcp):
             server.shutdown()
             server.server_close()
+        for connection in self._kept:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def answered(self, packet: bytes, by: str) -> bytes:
         query = dns.message.from_wire(packet)
@@ -125,7 +133,8 @@ class Central(contextlib.AbstractContextManager["Central"]):
         elif "large" in name and by == "udp":
             reply.flags |= dns.flags.TC
         else:
-            reply.answer.append(dns.rrset.from_text(name, 30, "IN", "A", "192.0.2.1"))
+            ttl = 1 if "brief" in name else 30
+            reply.answer.append(dns.rrset.from_text(name, ttl, "IN", "A", "192.0.2.1"))
         return reply.to_wire()
 
 
@@ -231,6 +240,17 @@ def test_what_is_truncated_is_asked_for_over_tcp(start, central) -> None:
     assert node.ask("large.example.org").answer
     name = "large.example.org."
     assert [by for asked, by in central.asked if asked == name] == ["udp", "tcp"]
+
+
+@pytest.mark.parametrize("name", ["brief.example.org", "brief.cluster.local"])
+def test_what_upstream_cannot_tell_is_answered_from_before(start, central, name: str) -> None:
+    node = start().serves()
+    assert node.ask(name).answer
+    central.close()
+    reply = until(lambda: (said := node.ask(name)).answer and said.answer[0].ttl == 30 and said)
+    assert reply.answer[0][0].to_text() == "192.0.2.1"
+    never = name.replace("brief", "other")
+    assert node.ask(never).rcode() == dns.rcode.SERVFAIL
 
 
 def test_a_changed_configmap_is_served_and_a_spoilt_one_counted(start, central) -> None:
