@@ -84,7 +84,8 @@ class Worker:
                     await asyncio.sleep(0)
                     turn = time.perf_counter()
         except ChannelClosed:
-            _log.warning("a worker ends: its parent process is gone")
+            if not self._ended:
+                _log.warning("a worker ends: its parent process is gone")
             await self._close()
         if self._step is not None:
             await self._step
@@ -175,7 +176,12 @@ class Worker:
         async def work() -> None:
             if before is not None:
                 await before
-            await step
+            try:
+                await step
+            except Exception:  # noqa: BLE001 - the parent waits, and would for ever
+                _log.exception("a worker could not do as it was told, and ends")
+                self._ended = True
+                await self._channel.close()
 
         self._step = asyncio.create_task(work())
 
