@@ -75,10 +75,12 @@ class Asked:
             return
         section = self._question.section
         if answers(packet, self._number, section):
-            if self._edns and rcode(packet) in _NO_EDNS and packet[10:12] == b"\0\0":
-                self._ask_plainly()
-                return
-            if self._refused and packet[10:12] == b"\0\0":
+            if rcode(packet) in _NO_EDNS:
+                if self._edns and packet[10:12] == b"\0\0":
+                    self._ask_plainly()
+                    return
+                # It may be the question that is refused, with EDNS and without.
+            elif self._refused and packet[10:12] == b"\0\0":
                 self._transport.avoid_edns()
             self._transport.case_faults = 0
             if truncated(packet):

@@ -206,7 +206,10 @@ class Loop:
         return everywhere and (address.is_loopback or address in self._own())
 
     def _own(self) -> Collection[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-        interfaces = self._site.facilities.interfaces()
+        try:
+            interfaces = self._site.facilities.interfaces()
+        except OSError:  # as for want of files; the next look is soon
+            return ()
         return {each for each in (_address(one.address) for one in interfaces) if each is not None}
 
 

@@ -185,7 +185,8 @@ def test_sixty_questions_have_sixty_ports_and_ids(run, upstream, source):
             assert await ear.what() == good(asked)
             ports.add(who[1])
             numbers.add(asked[:2])
-        assert len(ports) >= 59
+        # Of some 28,000 two may be the same by chance.
+        assert len(ports) >= 57
         assert len(numbers) >= 59
         way.close()
 
@@ -332,6 +333,26 @@ def test_a_server_without_edns_is_asked_without(run, upstream, refusal):
             await ear.times(len(ear.all) + 1)
         way.send(QUESTION, Ear())
         assert dns.message.from_wire(upstream.hear()[0]).edns == -1
+        way.close()
+
+    run(test())
+
+
+@pytest.mark.parametrize("code", [1, 4], ids=["FORMERR", "NOTIMP"])
+def test_who_refuses_one_question_is_asked_the_next_with_edns(run, upstream, code):
+    """Else one client could have the DNSSEC records of all others left out."""
+
+    async def test():
+        ear, way = Ear(), transport(upstream)
+        way.send(QUESTION, ear)
+        for _ in range(2):
+            asked, who = await asyncio.to_thread(upstream.hear)
+            refused = asked[:2] + bytes((0x81, 0x80 | code, 0, 1)) + bytes(6) + QUESTION.section
+            upstream.say(refused, who)
+        assert dns.message.from_wire(asked).edns == -1
+        assert await ear.what() == refused
+        way.send(QUESTION, Ear())
+        assert dns.message.from_wire(upstream.hear()[0]).edns == 0
         way.close()
 
     run(test())

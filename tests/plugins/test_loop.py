@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,21 @@ async def test_an_upstream_that_is_this_server(facilities, hosts, port, upstream
     probed = await block.look()
     assert block.aside == ([name] if here else [])
     assert probed == (["192.0.2.1:53"] if here else [name, "192.0.2.1:53"])
+
+
+async def test_looking_goes_on_where_the_system_does_not_say_who_we_are(
+    facilities, monkeypatch
+) -> None:
+    def interfaces():
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    block = Block(facilities, "10.0.0.5:53", "127.0.0.1:53")
+    with monkeypatch.context() as patch:
+        patch.setattr(facilities, "interfaces", interfaces)
+        await block.look()
+        assert block.aside == ["127.0.0.1:53"]
+    await block.look()
+    assert set(block.aside) == {"10.0.0.5:53", "127.0.0.1:53"}
 
 
 async def test_an_upstream_that_leads_back(facilities, caplog) -> None:
