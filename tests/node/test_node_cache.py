@@ -299,9 +299,14 @@ def test_at_once(start, words: list[str], code: int, said: str) -> None:
 
 @pytest.mark.parametrize(
     ("argv0", "words"),
-    [("node-cache", ["-help"]), ("kdns", ["node-cache", "-help"])],
+    [
+        ("node-cache", ["-help"]),
+        ("kdns", ["node-cache", "-help"]),
+        ("kdns", ["-localip", "10.0.0.1", "-help"]),
+        ("kdns", ["-conf=/etc/Corefile", "--localip=10.0.0.1", "-help"]),
+    ],
 )
-def test_by_either_name(argv0: str, words: list[str]) -> None:
+def test_by_name_or_by_arguments(argv0: str, words: list[str]) -> None:
     code = f"import sys; sys.argv[0] = '/{argv0}'; from kdns.__main__ import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True
