@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from kdns.node.rules import Locked, Rule
+from kdns.node.rules import MARK, Locked, Rule
 
 _PATH: Final = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
 _LOCK_WAIT: Final = 5
@@ -17,7 +17,7 @@ _LOCK_WAIT: Final = 5
 _PATIENCE: Final = 10.0
 """Seconds until a program that does not end is killed."""
 _ABSENT: Final = 1
-_LOCKED: Final = 4
+_LOCKED: Final = "holding the xtables lock"
 _MOST_COPIES: Final = 100
 _SAID: Final = 4096
 
@@ -37,7 +37,8 @@ class Iptables:
     def __init__(self, left: Sequence[Rule] = (), run: Run | None = None) -> None:
         """`left` is what an instance before may have left: the first `hold` removes it."""
         self._run = run or run_program
-        self._rules = tuple(left)
+        self._rules: tuple[Rule, ...] = ()
+        self._unwanted = tuple(left)
 
     def try_out(self, rules: Sequence[Rule]) -> None:
         """Whether rules such as the first can be had."""
@@ -48,20 +49,22 @@ class Iptables:
 
     def hold(self, rules: Sequence[Rule]) -> None:
         """Have these rules, and none that was held before."""
-        unwanted = [each for each in self._rules if each not in rules]
+        before = dict.fromkeys((*self._unwanted, *self._rules))
+        self._unwanted = tuple(each for each in before if each not in rules)
         self._rules = tuple(rules)
-        self._withdraw(unwanted)
         self.mend()
 
     def mend(self) -> None:
-        """Add the rules that lack."""
-        # What is added last comes first in its chain.
-        _each(self._add, self._rules)
+        """Add the rules that lack, and remove what could not be removed before."""
+        try:
+            self._withdraw()
+        finally:
+            # What is added last comes first in its chain.
+            _each(self._add, self._rules)
 
     def remove(self) -> None:
         """Take all rules back."""
-        rules, self._rules = self._rules, ()
-        self._withdraw(rules)
+        self.hold(())
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -73,11 +76,14 @@ class Iptables:
         if not self._there(rule):
             self._call(rule, "-I")
 
-    def _withdraw(self, rules: Sequence[Rule]) -> None:
+    def _withdraw(self) -> None:
         # Each program takes milliseconds: first what sends the queries of pods to this node.
-        ordered = sorted(rules, key=lambda each: (each.table != "raw", each.chain != "PREROUTING"))
+        ordered = sorted(
+            self._unwanted, key=lambda each: (each.table != "raw", each.chain != "PREROUTING")
+        )
         _each(self._delete, ordered)
         _each(self._delete_copies, ordered)
+        self._unwanted = ()
 
     def _delete(self, rule: Rule) -> bool:
         """Whether the rule was there."""
@@ -95,7 +101,7 @@ class Iptables:
         if code in (0, also):
             return code
         complaint = f"{program}: {said or f'exit code {code}'}"
-        if code == _LOCKED:
+        if _LOCKED in said:  # the exit code is that of other troubles too
             raise Locked(errno.EAGAIN, complaint)
         raise OSError(errno.EIO, complaint)
 
@@ -108,6 +114,7 @@ def arguments(rule: Rule) -> list[str]:
     for flag, port in (("--sport", rule.source_port), ("--dport", rule.destination_port)):
         words += [flag, str(port)] if port else []
     words += ["-m", "socket", "--nowildcard"] if rule.listening else []
+    words += ["-m", "mark", "--mark", hex(MARK)] if rule.probing else []
     words += ["-j", "NOTRACK" if rule.table == "raw" else "ACCEPT"]
     return [*words, "-m", "comment", "--comment", rule.comment]
 

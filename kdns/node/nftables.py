@@ -9,12 +9,13 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from kdns.node import netlink
 from kdns.node.netlink import Message, Netlink, Refused, attribute, nested, text
-from kdns.node.rules import Rule
+from kdns.node.rules import MARK, Rule
 
 _SUBSYSTEM: Final = 10
 _BATCH_BEGIN: Final = 0x10
@@ -46,6 +47,7 @@ _FAMILIES: Final = {socket.AF_INET: 2, socket.AF_INET6: 10}  # NFPROTO_IPV4, NFP
 _NUMBERS: Final = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 _META_NFPROTO: Final = 15
 _META_L4PROTO: Final = 16
+_META_MARK: Final = 3
 _NETWORK: Final = 1
 _TRANSPORT: Final = 2
 _NAMES_TRIED: Final = 8
@@ -64,6 +66,7 @@ class Nftables:
         self._listening = listening
         self._netlink = Netlink(netlink.NETFILTER)
         self._rules: tuple[Rule, ...] = ()
+        self._placed = False
         self._chain = f"{interface}-{{}}"
         try:
             self.name = self._free_name()
@@ -84,11 +87,14 @@ class Nftables:
     def hold(self, rules: Sequence[Rule]) -> None:
         """Have these rules, and no others, from one moment to the next."""
         self._rules = tuple(rules)
+        self._placed = False
         self._send([*self._removal(self.name), *self._table(rules, self.name)])
+        self._placed = True
 
     def mend(self) -> None:
-        """Make the table again, if somebody could have changed it."""
-        if self._listening or not self._exists(_GETTABLE, text(_NAME, self.name)):
+        """Make the table again, if it may be another than it should be."""
+        sure = self._placed and not self._listening
+        if not (sure and self._exists(_GETTABLE, text(_NAME, self.name))):
             self.hold(self._rules)
 
     def remove(self) -> None:
@@ -183,6 +189,8 @@ def _expressions(rule: Rule) -> list[bytes]:
         found += _field(_TRANSPORT, 0, rule.source_port.to_bytes(2, "big"))
     if rule.destination_port:
         found += _field(_TRANSPORT, 2, rule.destination_port.to_bytes(2, "big"))
+    if rule.probing:
+        found += _meta(_META_MARK, MARK.to_bytes(4, sys.byteorder))
     if rule.listening:
         # Any socket says whether it is transparent. Whether it is bound to a wildcard, one that
         # is still shaking hands does not, and a TCP connection would break at its second packet.

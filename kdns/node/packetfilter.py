@@ -14,6 +14,8 @@ from kdns.node.rules import Rule
 from kdns.node.settings import Settings
 
 _AUTO: Final = ("nft", "iptables-socket", "iptables")
+_ATTEMPTS: Final = 3
+"""At the end, when nobody comes after who would try again."""
 _RIGHTS: Final = (errno.EPERM, errno.EACCES)
 
 
@@ -59,6 +61,8 @@ class PacketFilter:
         self._served: frozenset[str] = frozenset()
         self._backend: Backend | None = None
         self.kind = "none"
+        self.owing = False
+        """Whether the last change failed: `mend` tries again."""
 
     def open(self) -> None:
         """Choose a backend, and take away what an instance that was killed has left."""
@@ -91,7 +95,9 @@ class PacketFilter:
                 self._marks.hold("rules")
             elif not self._marks.release("rules") and self._backend.shared:
                 return  # another instance answers
+            self.owing = True
             self._backend.hold(tuple(self._rules(self.kind)))
+            self.owing = False
         except OSError as error:
             self._complain(error, "cannot change the rules")
 
@@ -101,6 +107,7 @@ class PacketFilter:
             return
         try:
             self._backend.mend()
+            self.owing = False
         except OSError as error:
             self._complain(error, "cannot put the rules back")
 
@@ -110,13 +117,17 @@ class PacketFilter:
         if backend is None:
             return
         last = self._marks.release("rules")
-        try:
-            if not backend.shared or (last and not self._settings.skip_teardown):
-                backend.remove()
-        except OSError as error:
-            self._complain(error, "cannot take the rules back")
-        finally:
-            backend.close()
+        if not backend.shared or (last and not self._settings.skip_teardown):
+            for _ in range(_ATTEMPTS):
+                try:
+                    backend.remove()
+                except rules.Locked as error:
+                    self._complain(error, "cannot take the rules back yet")
+                    continue
+                except OSError as error:
+                    self._complain(error, "cannot take the rules back")
+                break
+        backend.close()
 
     def _opened(self, kind: str) -> Backend:
         backend: Backend
@@ -129,6 +140,8 @@ class PacketFilter:
             backend = Iptables(tuple(dict.fromkeys(left)))
         try:
             backend.try_out(self._all_serving(kind))
+        except rules.Locked as error:
+            self._complain(error, f"cannot tell yet whether {kind} rules can be had")
         except OSError:
             backend.close()
             raise

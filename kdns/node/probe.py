@@ -8,9 +8,11 @@ import select
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from kdns.node.loop import Loop
+from kdns.node.rules import MARK
 
 PROBE_ZONE: Final = "node-cache.kdns.invalid"
 """A zone that no other server has: its authoritative answer can only be this node's.
@@ -38,7 +40,8 @@ _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 class Probe:
     """One query to one address; `done` is called with its outcome, unless it is given up first.
 
-    It is asked from the address itself, which is how rules tell it from everybody else's queries.
+    It bears a mark, which is how rules tell it from everybody else's queries. It is asked from the
+    address itself, so that one that the node has lost is noticed whoever else may answer.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class Probe:
         if self._stream:
             # A second's worth of closed connections would linger for a minute.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        with suppress(PermissionError):  # without the right to mark there is none to have rules
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, MARK)
         self._socket.bind((address, 0))
         code = self._socket.connect_ex((address, port))
         if code not in (0, errno.EINPROGRESS):

@@ -11,6 +11,9 @@ from typing import Final, NamedTuple
 
 PROTOCOLS: Final = ("tcp", "udp")
 
+MARK: Final = 53
+"""The mark of the probe's packets (SO_MARK). It means nothing beyond this node's rules."""
+
 
 class Locked(OSError):
     """Somebody else kept the lock that all must have who change rules."""
@@ -28,6 +31,8 @@ class Rule(NamedTuple):
     destination_port: int = 0
     listening: bool = False
     """Only while a socket on this node is there for the packet."""
+    probing: bool = False
+    """Only packets that bear the probe's MARK."""
 
     @property
     def comment(self) -> str:
@@ -55,18 +60,21 @@ def serving_while_listening(address: str, port: int) -> tuple[Rule, ...]:
     """Rules that match only while a socket is bound to the address.
 
     On the way out the kernel sees the asker's socket instead of the server's, so what the node
-    itself asks is left to kube-proxy, but for the probe, which asks from the address.
+    itself asks is left to kube-proxy, but for the probe.
     """
     into = [Rule("raw", "PREROUTING", each, "", address, 0, port, True) for each in PROTOCOLS]
     let_in = [Rule("filter", "INPUT", each, "", address, 0, port) for each in PROTOCOLS]
     out = [Rule("raw", "OUTPUT", each, address, "", port) for each in PROTOCOLS]
     let_out = [Rule("filter", "OUTPUT", each, address, "", port) for each in PROTOCOLS]
-    probe = [Rule("raw", "OUTPUT", each, address, address, 0, port) for each in PROTOCOLS]
-    return (*into, *let_in, *out, *let_out, *probe)
+    return (*into, *let_in, *out, *let_out, *_probe(address, port))
 
 
 def waiting(address: str, port: int) -> tuple[Rule, ...]:
-    """What lets the probe, which asks from the address, reach this node while nobody else does."""
-    asked = [Rule("raw", "OUTPUT", each, address, address, 0, port) for each in PROTOCOLS]
-    answered = [Rule("raw", "OUTPUT", each, address, address, port) for each in PROTOCOLS]
-    return (*asked, *answered)
+    """What lets the probe reach this node while nobody else does."""
+    # To an address of its own a node speaks from that address: nobody else gets these answers.
+    answers = [Rule("raw", "OUTPUT", each, address, address, port) for each in PROTOCOLS]
+    return (*_probe(address, port), *answers)
+
+
+def _probe(address: str, port: int) -> list[Rule]:
+    return [Rule("raw", "OUTPUT", each, "", address, 0, port, probing=True) for each in PROTOCOLS]

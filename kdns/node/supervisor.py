@@ -25,7 +25,7 @@ from kdns.node.settings import Settings
 _HANGS_AFTER: Final = 3.0
 """Seconds of silence after which a child that has answered before is killed."""
 _MEND_EVERY: Final = 5.0
-"""Seconds between looks at interface and rules while an address does not answer."""
+"""Seconds between looks at interface and rules while something is not as it should be."""
 _STEADY: Final = 10.0
 """Seconds that a child must have lived to be started again at once."""
 _FIRST_DELAY: Final = 0.5
@@ -203,5 +203,6 @@ class Supervisor:
             self._filter.mend()
 
     def _mend(self) -> None:
-        if self._child.process is not None and not all(each.alive for each in self._pulses):
+        waiting = self._child.process is not None and not all(p.alive for p in self._pulses)
+        if waiting or self._filter.owing:
             self._sync()

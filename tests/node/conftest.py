@@ -214,7 +214,13 @@ class Network:
             return False
         return True
 
-    def supervise(self, *command: str, before: tuple[str, ...] = (), **settings: Any) -> Supervised:
+    def supervise(
+        self,
+        *command: str,
+        before: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+        **settings: Any,
+    ) -> Supervised:
         """A supervisor on the node; of the stand-in server where no command is given.
 
         `before` is a program that runs it.
@@ -222,7 +228,7 @@ class Network:
         told: dict[str, Any] = {"addresses": [LINK_LOCAL[4], CLUSTER_IP[4]], **settings}
         child = command or self.responder(told["addresses"])
         words = (*before, sys.executable, str(_HERE / "supervise.py"), json.dumps(told), *child)
-        return self.launch(*words)
+        return self.launch(*words, environment=environment)
 
     def launch(self, *words: str, environment: dict[str, str] | None = None) -> Supervised:
         """A program on the node that is a supervisor."""
@@ -235,10 +241,19 @@ class Network:
         return (*words, *addresses, "--owns", PROBE_ZONE)
 
     def ask(
-        self, server: str, stream: bool = False, name: str = "who.test", patience: float = 0.1
+        self,
+        server: str,
+        stream: bool = False,
+        name: str = "who.test",
+        patience: float = 0.1,
+        place: str | None = None,
     ) -> str | None:
-        """The address that the client is told, None where nobody tells it any."""
-        with contextlib.suppress(OSError), self._socket(server, stream, patience) as sock:
+        """The address that the client is told, None where nobody tells it any.
+
+        `place` is the namespace to ask from, the client's by default.
+        """
+        asker = self._socket(server, stream, patience, place or self.client)
+        with contextlib.suppress(OSError), asker as sock:
             wire = b"".join(bytes((len(each),)) + each.encode() for each in name.split("."))
             query = os.urandom(2) + b"\1\0\0\1\0\0\0\0\0\0" + wire + b"\0\0\1\0\1"
             if stream:
@@ -252,12 +267,14 @@ class Network:
                 return socket.inet_ntoa(answer[-4:])
         return None
 
-    def told_by(self, who: str, server: str, seconds: float = 10.0) -> float:
+    def told_by(
+        self, who: str, server: str, seconds: float = 10.0, place: str | None = None
+    ) -> float:
         """Seconds until `who` has answered the client over UDP and over TCP."""
         start = time.monotonic()
         for stream in (False, True):
             left = start + seconds - time.monotonic()
-            poll(lambda stream=stream: self.ask(server, stream) == who, left)
+            poll(lambda stream=stream: self.ask(server, stream, place=place) == who, left)
         return time.monotonic() - start
 
     def stop_central(self) -> None:
@@ -301,10 +318,12 @@ class Network:
             self.told_by(CENTRAL, address)
 
     @contextlib.contextmanager
-    def _socket(self, server: str, stream: bool, patience: float) -> Iterator[socket.socket]:
+    def _socket(
+        self, server: str, stream: bool, patience: float, place: str
+    ) -> Iterator[socket.socket]:
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
-        with _within(self.client):
+        with _within(place):
             sock = socket.socket(family, kind)
         with sock:
             sock.settimeout(patience)

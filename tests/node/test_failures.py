@@ -61,6 +61,7 @@ def test_child_hangs(running, filter_):
     child = supervised.child()
     os.kill(child, signal.SIGSTOP)
     net.told_by(CENTRAL, CLUSTER_IP, A_SECOND)
+    net.told_by(CENTRAL, CLUSTER_IP, A_SECOND, place=net.node)
 
     net.told_by(NODE, CLUSTER_IP)
     assert supervised.child() != child

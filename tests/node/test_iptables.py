@@ -21,12 +21,13 @@ class Tables:
         self.there = []
         self.changes = []
         self.code = None
+        self.said = "no"
 
     def __call__(self, words):
         program, wait, seconds, _, table, command, *rule = words
         assert (wait, seconds) == ("-w", "5")
         if self.code is not None:
-            return self.code, "no"
+            return self.code, self.said
         key = (program, table, *rule)
         if command == "-C":
             return int(key not in self.there), ""
@@ -74,8 +75,15 @@ def _key(rule):
                 "-m comment --comment NodeLocal DNS Cache: skip conntrack"
             ),
         ),
+        (
+            rules.waiting("10.96.0.10", 53)[0],
+            (
+                "-p tcp -d 10.96.0.10 --dport 53 -m mark --mark 0x35 -j NOTRACK "
+                "-m comment --comment NodeLocal DNS Cache: skip conntrack"
+            ),
+        ),
     ],
-    ids=["notrack", "accept", "socket"],
+    ids=["notrack", "accept", "socket", "probe"],
 )
 def test_words(rule, words):
     assert " ".join(arguments(rule)) == words
@@ -134,14 +142,31 @@ def test_what_sends_queries_here_goes_first(tables):
 
 
 @pytest.mark.parametrize(
-    ("code", "raised"), [(4, Locked), (2, OSError), (111, OSError)], ids=["lock", "usage", "rights"]
+    ("code", "said", "raised"),
+    [
+        (4, "Another app is currently holding the xtables lock. Stopped waiting after 5s.", Locked),
+        (4, "Could not fetch rule set generation id: Permission denied", OSError),
+        (2, "unknown option", OSError),
+    ],
+    ids=["lock", "rights", "usage"],
 )
-def test_failures(tables, code, raised):
+def test_failures(tables, code, said, raised):
     backend = Iptables((), tables)
-    tables.code = code
-    with pytest.raises(OSError, match="iptables: no") as caught:
+    tables.code, tables.said = code, said
+    with pytest.raises(OSError, match=f"iptables: {said}") as caught:
         backend.hold(IPV4)
     assert type(caught.value) is raised
+
+
+def test_what_could_not_be_removed_is_removed_later(tables):
+    backend = Iptables((), tables)
+    backend.hold((*IPV4, *IPV6))
+    tables.code, tables.said = 4, "Another app is currently holding the xtables lock."
+    with pytest.raises(Locked):
+        backend.hold(IPV6)
+    tables.code = None
+    backend.mend()
+    assert sorted(tables.there) == sorted(map(_key, IPV6))
 
 
 def test_failure_of_one_program_leaves_the_other_working(tables):

@@ -25,15 +25,18 @@ class Backend:
     def try_out(self, rules):
         assert rules
         if self.unfit:
-            raise OSError(self.unfit, "no such thing")
+            raise (Locked if self.unfit == errno.EAGAIN else OSError)(self.unfit, "no such thing")
 
     def hold(self, rules):
         if self.fails:
             raise self.fails
         self.held = rules
 
+    def mend(self):
+        self.hold("mended")
+
     def remove(self):
-        self.held = None
+        self.hold(None)
 
     def close(self):
         pass
@@ -60,7 +63,8 @@ def backends(monkeypatch):
         return made[-1]
 
     def iptables(left):
-        kind = "iptables" if unfit.get("iptables-socket") and made[-1].shared else "iptables-socket"
+        # The second of two that are tried is that of the exact rules.
+        kind = "iptables" if any(each.shared for each in made) else "iptables-socket"
         made.append(Backend(True, unfit.get(kind)))
         return made[-1]
 
@@ -114,7 +118,7 @@ def test_nothing_can_be_had(backends):
 def test_addresses_that_wait_get_the_probe_through_alone(backends):
     made, *_ = _filter()
     backend = backends[0][0]
-    assert all(rule.source == rule.destination for rule in backend.held)
+    assert all(rule.probing or rule.source == rule.destination for rule in backend.held)
     made.serve(["10.96.0.10"])
     served = [rule for rule in backend.held if "10.96.0.10" in (rule.source, rule.destination)]
     assert len(served) == 12
@@ -145,3 +149,36 @@ def test_failures_are_counted(backends, error, kind):
     made.serve(["10.96.0.10"])
     assert journal.setup_errors[kind] == 1
     assert lines == [f"[ERROR] cannot change the rules: {error.strerror}\n"]
+    assert made.owing
+    made.mend()
+    assert made.owing
+    backends[0][0].fails = None
+    made.mend()
+    assert not made.owing
+    assert backends[0][0].held == "mended"
+
+
+def test_lock_at_the_start_says_nothing_of_the_backend(backends):
+    backends[1].update({"iptables-socket": errno.EAGAIN})
+    made, _, journal, _ = _filter(filter="iptables-socket")
+    assert made.kind == "iptables-socket"
+    assert journal.setup_errors["iptables_lock"] == 1
+
+
+def test_lock_at_the_end_is_waited_for(backends):
+    made, _, journal, _ = _filter()
+    backend = backends[0][0]
+    backend.fails = Locked(errno.EAGAIN, "held")
+    attempts = []
+    hold = backend.hold
+
+    def second_time(rules):
+        attempts.append(rules)
+        if len(attempts) == 2:
+            backend.fails = None
+        hold(rules)
+
+    backend.hold = second_time
+    made.close()
+    assert backend.held is None
+    assert journal.setup_errors["iptables_lock"] == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 
 import pytest
@@ -46,6 +48,47 @@ def test_rules_of_iptables_are_those_of_node_cache(network, program, address, bi
         expected.split("\n")[1:-1]
     )
     assert supervised.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("filter_", "who"),
+    [
+        ("nft", NODE),
+        ("iptables", NODE),
+        ("nft-socket", CENTRAL),
+        ("iptables-socket", CENTRAL),
+    ],
+)
+def test_who_answers_the_node_itself(network, filter_, who):
+    net = network("nft")
+    supervised = net.supervise(filter=filter_)
+    supervised.settled()
+    for stream in (False, True):
+        assert net.ask(CLUSTER_IP, stream, patience=1.0, place=net.node) == who
+        assert net.ask(LINK_LOCAL, stream, patience=1.0, place=net.node) == NODE
+        assert net.ask(CLUSTER_IP, stream, patience=1.0) == NODE
+    assert supervised.end() == 0
+
+
+def test_xtables_lock_that_somebody_keeps(network, tmp_path):
+    legacy = {each: shutil.which(f"{each}-legacy") for each in ("iptables", "ip6tables")}
+    if not all(legacy.values()):
+        pytest.skip("needs iptables-legacy on PATH: other iptables have no lock")
+    for name, program in legacy.items():
+        (tmp_path / name).symlink_to(program)
+    net = network("nft")
+    with (tmp_path / "xtables.lock").open("w") as lock:
+        environment = {
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "XTABLES_LOCKFILE": lock.name,
+        }
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        supervised = net.supervise(filter="iptables", environment=environment)
+        supervised.settled("holding the xtables lock")
+    net.told_by(NODE, CLUSTER_IP, 20)
+    assert supervised.end() == 0
+    net.told_by(CENTRAL, CLUSTER_IP, 1)
+    assert "NodeLocal" not in net.on(net.node, "iptables-legacy-save")
 
 
 def test_interface_is_left_alone(network):
@@ -111,8 +154,10 @@ def test_address_that_cannot_be_had_leaves_the_others_served(network):
         (
             "nodelocaldns",
             "dummy",
-            ("Operation not supported: Unknown device type: "
-            "give the container what it takes, or choose another kind of interface"),
+            (
+                "Operation not supported: Unknown device type: "
+                "give the container what it takes, or choose another kind of interface"
+            ),
         ),
         ("eth7", "existing", "No such device: name a device that the node has"),
         ("a-name-of-16-chars", "auto", "Numerical result out of range"),
