@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Iterator
+from functools import partial
 from typing import Final
 
 from kdns.dns.query import Client
@@ -21,6 +22,10 @@ _ROUNDS: Final = 4
 
 _MAX_WAITING: Final = 8192
 """Queries of one socket that wait for a reply; one more is dropped, and its client asks again."""
+
+_MAX_OF_CLIENT: Final = 1024
+"""Of those, of one address: it takes neither the place of others, nor the answers to all that it
+asked at one stroke (CVE-2024-33655)."""
 
 _DRAIN: Final = 5.0
 """Seconds that replies may still take when the socket is to go."""
@@ -38,6 +43,7 @@ class UdpFrontend:
         self._loop = loop
         self._batch = batch_of(sock)
         self._waiting: set[asyncio.Task[None]] = set()
+        self._of_client: dict[object, int] = {}
         self._late: list[tuple[Sender, bytes]] = []
         self._closed = False
         loop.add_reader(sock, self._readable)
@@ -110,15 +116,26 @@ class UdpFrontend:
             return answer
         if isinstance(answer, Iterator):
             return next(answer, None)
-        if len(self._waiting) >= _MAX_WAITING:
+        client = sender.address[0]
+        of_client = self._of_client.get(client, 0)
+        if len(self._waiting) >= _MAX_WAITING or of_client >= _MAX_OF_CLIENT:
             self.dropped += 1
             if asyncio.iscoroutine(answer):
                 answer.close()
             return None
+        self._of_client[client] = of_client + 1
         task = self._loop.create_task(self._reply_later(sender, answer))
         self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
+        task.add_done_callback(partial(self._waited, client))
         return None
+
+    def _waited(self, client: object, task: asyncio.Task[None]) -> None:
+        self._waiting.discard(task)
+        left = self._of_client[client] - 1
+        if left:
+            self._of_client[client] = left
+        else:
+            del self._of_client[client]
 
     async def _reply_later(self, sender: Sender, answer: Awaitable[bytes | None]) -> None:
         reply = await answer

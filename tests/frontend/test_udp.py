@@ -213,6 +213,31 @@ class Later:
         self.pending.pop(ident).set_result(Reply(answer=[rrset], lifetime=0))
 
 
+async def test_one_client_does_not_wait_in_the_place_of_others(
+    served, respond, monkeypatch
+) -> None:
+    monkeypatch.setattr(udp, "_MAX_OF_CLIENT", 2)
+    later = Later()
+    frontend, client = served(respond(later))
+    one = client()
+    one.send(*(asked("web.", id=ident) for ident in (1, 2, 3)))
+    await later.asked_for(1, 2, 3)
+    assert frontend.dropped == 1
+    with socket.socket(type=socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.2", 0))
+        other.sendto(asked("web.", id=4), frontend._socket.getsockname())
+        await later.asked_for(4)
+    assert frontend.dropped == 1
+    for ident in (1, 2, 4):
+        later.answer(ident)
+    assert {(await one.receive())[:2] for _ in range(2)} == {b"\0\1", b"\0\2"}
+    one.send(asked("web.", id=5))
+    await later.asked_for(5)
+    later.answer(5)
+    assert (await one.receive())[:2] == b"\0\5"
+    assert not frontend._of_client
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 async def test_answers_that_come_later_go_to_whoever_asked(served, respond, host) -> None:
     later = Later()
