@@ -29,13 +29,13 @@ def findings(corefile: str, default_port: int) -> tuple[list[str], list[str]]:
     try:
         parsed = parser.load(corefile, os.environ, default_port)
         notices = parsed.notices
-        plan(parsed, Path(), _Unstarted())
+        plan(parsed, Path(), Unstarted())
     except CorefileError as error:
         return [str(error)], [str(notice) for notice in notices or error.notices]
     return [], [str(notice) for notice in notices]
 
 
-class _Unstarted:
+class Unstarted:
     """Facilities of a process that serves nothing: every store stays empty."""
 
     def __init__(self) -> None:

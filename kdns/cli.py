@@ -228,6 +228,12 @@ def _compare(words: Sequence[str]) -> int:
     return compare(words)
 
 
+def _migrate(words: Sequence[str]) -> int:
+    from kdns.migrate.command import main as migrate  # noqa: PLC0415 - as in `_check`
+
+    return migrate(words)
+
+
 def _node_cache(words: Sequence[str]) -> int:
     # `kdns.__main__` takes a shorter way, which leaves this module out.
     from kdns.node_cache import main as node_cache  # noqa: PLC0415 - as in `_check`
@@ -239,6 +245,7 @@ _COMMANDS: Final[dict[str, Callable[[Sequence[str]], int]]] = {
     "autoscaler": _autoscaler,
     "check": _check,
     "compare": _compare,
+    "migrate": _migrate,
     "records": _records,
     "node-cache": _node_cache,
 }
