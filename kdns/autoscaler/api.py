@@ -275,8 +275,10 @@ def access(
     if path := kubeconfig or environment.get("KUBECONFIG", ""):
         try:
             config.load_kube_config(path, client_configuration=made, persist_config=False)
-        except (*_FAILURES, AttributeError, LookupError, TypeError, yaml.YAMLError) as error:
+        except (*_FAILURES, yaml.YAMLError) as error:
             raise ApiError(f"cannot use the kubeconfig {path}: {_why(error)}") from error
+        except (AttributeError, LookupError, TypeError) as error:  # of another shape
+            raise ApiError(f"cannot use {path}: it is no kubeconfig ({_why(error)})") from error
         return made
     if "KUBERNETES_SERVICE_HOST" not in environment:
         raise ApiError("no API server: not in a pod, so give --kubeconfig FILE or set KUBECONFIG")

@@ -72,8 +72,10 @@ class NodeWatch:
             else:
                 self._list()
         except ApiError as error:
-            if isinstance(error, TooOld):
+            if isinstance(error, TooOld) and self._version:
+                # It is there and answers, so there is no reason to wait long.
                 self._version = ""
+                self._failures = 0
             if str(error) != self.why or not self._failures:
                 _log.warning("%s", error)
             self.why = str(error)

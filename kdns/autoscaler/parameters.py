@@ -47,7 +47,7 @@ class Linear:
 
     def _by(self, count: int, per: float) -> float:
         if per == 0:
-            return 1  # even where `min` is more
+            return 1
         quotient = count / per
         replicas = math.ceil(quotient) if math.isfinite(quotient) else quotient
         if self.max:

@@ -60,8 +60,8 @@ def test_flag_comes_before_the_variable_and_both_before_the_pod(account, tmp_pat
         (None, "cannot use the kubeconfig .*: Invalid kube-config file"),
         ("", "cannot use the kubeconfig "),
         ("{", "cannot use the kubeconfig .*: while parsing a flow"),
-        ("5", "cannot use the kubeconfig "),
-        ("[]", "cannot use the kubeconfig "),
+        ("5", "it is no kubeconfig"),
+        ("[]", "it is no kubeconfig"),
         ("contexts: []\ncurrent-context: x", "cannot use the kubeconfig "),
         ("clusters: []\nusers: []\ncontexts: []\ncurrent-context: x", "with name x"),
     ],
@@ -169,6 +169,34 @@ def test_lists_that_are_none(tmp_path, answer, why):
 def test_list_without_any(tmp_path):
     with answering((200, [b'{"metadata":{"resourceVersion":"3"},"items":null}'])) as url:
         assert reach(url, tmp_path).nodes("") == ({}, "3")
+
+
+@pytest.mark.parametrize(
+    ("cordoned", "conditions", "schedulable"),
+    [
+        (False, [("Ready", "True")], True),
+        (False, [("DiskPressure", "False"), ("Ready", "True")], True),
+        (True, [("Ready", "True")], False),
+        (False, [("Ready", "Unknown")], False),
+        (False, [("Ready", "False"), ("DiskPressure", "True")], False),
+        (False, [], False),
+    ],
+)
+def test_where_pods_may_be_placed(tmp_path, cordoned, conditions, schedulable):
+    said = node("a")
+    said["spec"] = {"unschedulable": cordoned, "taints": [{"key": "x", "effect": "NoSchedule"}]}
+    said["status"]["conditions"] = [{"type": kind, "status": is_so} for kind, is_so in conditions]
+    with answering((200, [nodes_of(said)])) as url:
+        assert reach(url, tmp_path).nodes("")[0] == {"a": Node(schedulable, 4 * CORE)}
+
+
+@pytest.mark.parametrize("status", [401, 403, 500, 503])
+def test_configmap_that_cannot_be_read_is_not_one_that_is_not_there(tmp_path, status):
+    with answering((404, [b"{}"]), (status, [b"{}"])) as url:
+        api = reach(url, tmp_path)
+        assert api.settings("x") is None
+        with pytest.raises(ApiError, match=rf"cannot get ConfigMap kube-system/x: .*\({status}\)"):
+            api.settings("x")
 
 
 def test_nodes_that_lack_something(tmp_path, caplog):

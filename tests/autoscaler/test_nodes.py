@@ -83,6 +83,19 @@ def test_pauses_grow_with_failures_and_end_with_them(watch, api):
     assert watch.pause_before_next() == 1
 
 
+def test_pause_is_short_where_the_api_server_is_back_and_knows_nothing(watch, api):
+    watch.step()
+    api.watched = [ApiError("cannot watch nodes: refused")]
+    for _ in range(5):
+        watch.step()
+    assert watch.pause_before_next() == 16
+    api.watched = [TooOld("cannot watch nodes: too old")]
+    watch.step()
+    assert watch.pause_before_next() == 1
+    watch.step()
+    assert api.asked[-1] == "nodes"
+
+
 def test_failure_is_said_once_and_so_is_its_end(watch, api, caplog):
     caplog.set_level(logging.INFO)
     api.broken["nodes"] = "cannot list nodes: forbidden (403)"

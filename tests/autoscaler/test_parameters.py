@@ -36,7 +36,7 @@ def replicas(mode, text, nodes, cores, every=(0, 0)):
         # 0.3 is less than 3/10 to a computer, and 0.1 more than 1/10.
         ('{"nodesPerReplica":0.3}', 3, 0, 10),
         ('{"nodesPerReplica":0.1}', 3, 0, 30),
-        # Where one of both is 0 it makes 1, whatever min is.
+        # One that is 0 does not matter.
         ('{"nodesPerReplica":16,"min":3}', 1, 999, 3),
         ('{"coresPerReplica":0,"nodesPerReplica":16}', 0, 999, 1),
         # Against a single point of failure there are 2, whatever max is.
