@@ -66,7 +66,7 @@ def main(words: list[str]) -> int:
     def read() -> Corefile:
         return probed(parser.load(path, os.environ, port), port)
 
-    return serve(read, None, pidfile or None, Role(CACHE, beside=True))
+    return serve(read, None, pidfile or None, Role(CACHE, beside=True, small=True))
 
 
 if __name__ == "__main__":

@@ -63,11 +63,12 @@ class Role(NamedTuple):
     """What a server is for, where that makes a difference.
 
     `cache`: what caches do where the Corefile says nothing else. `beside`: another instance may
-    have the same ports, which goes as this one comes.
+    have the same ports, which goes as this one comes. `small`: memory counts for more than speed.
     """
 
     cache: Settings = Settings()
     beside: bool = False
+    small: bool = False
 
 
 class StartError(Exception):

@@ -28,7 +28,9 @@ def serve(
     """Serve until SIGTERM or SIGINT; the exit code. Arguments are as `Server` has them."""
     prepare()
     try:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        # uvloop takes 2.5 MB, and a tenth of the work of TCP off.
+        factory = None if role.small else loop_factory()
+        with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(_until_stopped(read, default, pidfile, role))
     except StartError as error:
         _log.error("%s", error)
