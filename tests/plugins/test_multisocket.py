@@ -20,8 +20,10 @@ from kdns.plugins import multisocket
         ("a:53 {\n multisocket 2\n}\nb:54 {\n multisocket 4\n}", 4),
         ("a:53 {\n whoami\n}\nb:54 {\n multisocket 4\n}", 4),
         (
-            "a:53 {\n bind 127.0.0.1\n multisocket 2\n}\n"
-            + "b:53 {\n bind 127.0.0.2\n multisocket 3\n}",
+            "\n".join(
+                f"{zone}:53 {{\n bind 127.0.0.{count}\n multisocket {count}\n}}"
+                for zone, count in (("a", 2), ("b", 3))
+            ),
             3,
         ),
     ],
