@@ -12,6 +12,8 @@ import sys
 from contextlib import suppress
 from typing import Final
 
+from kdns.frontend.capability import take_low_ports
+
 _RESERVE: Final = 128
 _RECEIVE_BUFFER: Final = 4 << 20
 _CURES: Final = {
@@ -150,7 +152,13 @@ def _bind(sock: socket.socket, host: str, port: int, *, beside: bool) -> None:
     try:
         if beside:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(_place(host, port))
+        place = _place(host, port)
+        try:
+            sock.bind(place)
+        except PermissionError:
+            if not take_low_ports():
+                raise
+            sock.bind(place)
     except OSError as error:
         raise ListenError(host, port, error) from error
     # From now on: another program is refused the port, and a later socket of this one is not.
