@@ -487,7 +487,7 @@ def test_the_chart_takes_the_values(migrate, tmp_path, configmaps) -> None:
         for each in rendered
         if each["kind"] == "ConfigMap" and "Corefile" in each["data"]
     }
-    assert bool(made) == any(each["metadata"]["name"] == "coredns" for each in configmaps)
+    assert made
     for name, text in made.items():
         file = tmp_path / name
         file.write_text(text)
