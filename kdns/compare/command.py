@@ -42,12 +42,14 @@ def main(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> i
     options = _arguments(words)
     a, b = options.server
     try:
-        tally = asyncio.run(_compare(a, b, options, environment))
+        tally, wrong = asyncio.run(_compare(a, b, options, environment))
     except _NoNames as error:
         print(f"kdns compare: {error}", file=sys.stderr)
         return 1
     print(FORMS[options.output](tally, a, b), end="")
-    return 1 if tally.differences else 0
+    for each in wrong:
+        print(f"kdns compare: not asked: {each}", file=sys.stderr)
+    return 1 if tally.differences or wrong else 0
 
 
 def _arguments(words: Sequence[str]) -> argparse.Namespace:
@@ -113,43 +115,49 @@ def _arguments(words: Sequence[str]) -> argparse.Namespace:
 
 async def _compare(
     a: Server, b: Server, options: argparse.Namespace, environment: Mapping[str, str]
-) -> Tally:
-    questions = list(await _questions(options, environment))
+) -> tuple[Tally, Sequence[ManifestError]]:
+    """What came of it, and what is wrong with manifests, whose names are not among the questions.
+
+    Raises _NoNames.
+    """
+    found, wrong = await _questions(options, environment)
+    questions = list(found)
     if not questions:
         raise _NoNames("there is nothing to ask: --names-from has no names")
     try:
         async with Asker(a) as asker_a, Asker(b) as asker_b:
-            return await compare(asker_a, asker_b, questions, options.rate, options.ttl)
+            tally = await compare(asker_a, asker_b, questions, options.rate, options.ttl)
     except OSError as error:
         raise _NoNames(f"a server cannot be asked: {error.strerror or error}") from error
+    return tally, wrong
 
 
 async def _questions(
     options: argparse.Namespace, environment: Mapping[str, str]
-) -> Iterable[Question]:
+) -> tuple[Iterable[Question], Sequence[ManifestError]]:
     kind, *rest = options.names_from
     if kind == "cluster":
         objects = await _objects(options.kubeconfig or environment.get("KUBECONFIG", ""))
-        return of_records(object_records(objects, options.zone, ZONE_TTL))
+        return of_records(object_records(objects, options.zone, ZONE_TTL)), ()
     if kind == "manifests":
         return _of_manifests(Path(rest[0]), options)
     try:
         if kind == "pcap-text":
-            return of_dump(_read(rest[0]))
-        return list(of_lines(_read(kind), kind))
+            return of_dump(_read(rest[0])), ()
+        return list(of_lines(_read(kind), kind)), ()
     except BadLine as error:
         raise _NoNames(str(error)) from error
 
 
-def _of_manifests(folder: Path, options: argparse.Namespace) -> Iterable[Question]:
+def _of_manifests(
+    folder: Path, options: argparse.Namespace
+) -> tuple[Iterable[Question], Sequence[ManifestError]]:
     try:
         settings = Settings.of(options.service_range)
-        records, errors = manifest_records(folder, options.zone, ZONE_TTL, settings)
+        records, wrong = manifest_records(folder, options.zone, ZONE_TTL, settings)
     except (ManifestError, ValueError) as error:
         raise _NoNames(str(error)) from error
-    if errors:
-        raise _NoNames("; ".join(map(str, errors)))
-    return of_records(records)
+    return of_records(records), wrong
 
 
 async def _objects(kubeconfig: str) -> list[Object]:

@@ -120,6 +120,18 @@ def test_another_address(serve, shop, compare) -> None:
     ]
 
 
+def test_manifests_with_a_mistake(serve, shop, capsys) -> None:
+    """What is good of them is asked, and what is not is said."""
+    folder = shop("one")
+    server = f"127.0.0.1:{serve(folder)}"
+    (folder / "broken.yaml").write_text("kind: [\n")
+    words = ["--server", server, "--server", server, "--names-from", "manifests", str(folder)]
+    assert main(words, {}) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("38 questions: 38 answered the same, 0 not\n")
+    assert err.startswith(f"kdns compare: not asked: {folder / 'broken.yaml'}:")
+
+
 def test_names_from_a_file(serve, shop, compare, tmp_path) -> None:
     names = tmp_path / "names"
     names.write_text("web.shop.svc.cluster.local\nnobody.shop.svc.cluster.local A\n")
