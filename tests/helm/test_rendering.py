@@ -363,7 +363,7 @@ def test_autoscaler_of_another_image(helm):
     rendered = helm.render("coredns-autoscaler")
     autoscaler = container(rendered.one("Deployment", "kdns-autoscaler"))
 
-    assert autoscaler["image"] == "registry.k8s.io/cpa/cluster-proportional-autoscaler:v1.9.0"
+    assert autoscaler["image"] == "registry.example/cpa/cluster-proportional-autoscaler:v1.9.0"
     assert autoscaler["command"] == ["/cluster-proportional-autoscaler"]
     assert autoscaler["args"][0] == "--namespace=kube-system"
     assert autoscaler["args"][-1] == "--nodelabels=topology.kubernetes.io/zone=us-east-1a"
